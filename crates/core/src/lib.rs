@@ -1,0 +1,1 @@
+//! Tidegate's heart: logs, cursors, outboxes and the traits around them.

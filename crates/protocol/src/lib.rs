@@ -1,0 +1,1 @@
+//! The Centrifuge client protocol: messages, codecs and the sans-IO session.

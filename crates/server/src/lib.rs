@@ -1,0 +1,1 @@
+//! Assembles Tidegate: HTTP API, configuration, metrics, drain; and the binary.

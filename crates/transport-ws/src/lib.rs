@@ -1,0 +1,1 @@
+//! WebSocket frames for Tidegate, on tokio-tungstenite.
