@@ -1,0 +1,133 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use crate::Log;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// The bytes that all windows of a node may hold together.
+///
+/// Over it, the oldest backlog goes first, whichever channel it stands in; a channel's newest entry is
+/// never given up. Finding it costs O(1): backlogs stand in a queue by age.
+#[derive(Debug)]
+pub struct Budget {
+    /// 0 is unlimited.
+    limit: usize,
+    used: AtomicUsize,
+    most: AtomicUsize,
+    ages: Mutex<Ages>,
+}
+
+#[derive(Debug, Default)]
+struct Ages {
+    queue: VecDeque<Backlog>,
+    /// Length at which entries of backlogs that have been read are swept out.
+    sweep_at: usize,
+}
+
+/// A log's entries up to a sequence number, which began to wait at a time.
+#[derive(Debug)]
+struct Backlog {
+    log: Weak<Log>,
+    last: u64,
+    since: Instant,
+}
+
+/// The shortest queue that is swept: below it, sweeping costs more than the memory it frees.
+const SWEEP: usize = 1024;
+
+impl Budget {
+    /// A budget of `limit` bytes; 0 is unlimited.
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self {
+            limit,
+            used: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            ages: Mutex::new(Ages { queue: VecDeque::new(), sweep_at: SWEEP }),
+        })
+    }
+
+    /// Bytes that windows hold now.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that windows have held.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if used > self.most.load(Ordering::Relaxed) {
+            self.most.fetch_max(used, Ordering::Relaxed);
+        }
+        while self.limit > 0 && self.used() > self.limit {
+            let Some(oldest) = self.ages.lock().queue.pop_front() else { break };
+            oldest.give_up();
+        }
+    }
+
+    pub(crate) fn free(&self, bytes: usize) {
+        if bytes > 0 {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that `log` holds a backlog up to `last` from `since` on.
+    pub(crate) fn enqueue(&self, log: &Arc<Log>, last: u64, since: Instant) {
+        let mut ages = self.ages.lock();
+        ages.queue.push_back(Backlog { log: Arc::downgrade(log), last, since });
+        if ages.queue.len() < ages.sweep_at {
+            return;
+        }
+        // Looked through while unlocked: publishers must not wait for it.
+        let mut queue = std::mem::take(&mut ages.queue);
+        drop(ages);
+        queue.retain(Backlog::waits);
+        let mut ages = self.ages.lock();
+        ages.sweep_at = SWEEP.max(2 * queue.len());
+        queue.append(&mut ages.queue);
+        ages.queue = queue;
+    }
+
+    /// Gives up backlogs that have waited for longer than their channel's window allows. To be called
+    /// about once a second.
+    pub fn expire(&self, now: Instant) {
+        let mut kept = VecDeque::new();
+        let mut queue = std::mem::take(&mut self.ages.lock().queue);
+        while let Some(oldest) = queue.pop_front() {
+            let waited = now.saturating_duration_since(oldest.since);
+            match oldest.age() {
+                None => {}
+                Some(age) if waited > age => oldest.give_up(),
+                Some(_) => kept.push_back(oldest),
+            }
+        }
+        let mut ages = self.ages.lock();
+        kept.append(&mut ages.queue);
+        ages.queue = kept;
+    }
+}
+
+impl Backlog {
+    fn give_up(self) {
+        if let Some(log) = self.log.upgrade() {
+            log.trim(self.last);
+        }
+    }
+
+    /// Whether somebody still has to read it.
+    fn waits(&self) -> bool {
+        self.log.upgrade().is_some_and(|log| log.holds(self.last))
+    }
+
+    fn age(&self) -> Option<Duration> {
+        let log = self.log.upgrade()?;
+        log.holds(self.last).then(|| log.window().age)
+    }
+}

@@ -1,0 +1,50 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{Channel, Disconnect};
+
+/// What the application asks of a connection, through its [`Handle`](crate::outbox::Handle).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Call {
+    /// Subscribe the client to a channel.
+    Subscribe(Arc<SubscribeCall>),
+    /// End the client's subscription of `channel`, for a code and reason of the protocol's.
+    Unsubscribe {
+        /// Which.
+        channel: Channel,
+        /// Why, as the client is told.
+        why: Disconnect,
+    },
+    /// Change until when the connection may live.
+    Refresh(Arc<RefreshCall>),
+    /// Send the client a message that belongs to no channel.
+    Message(Bytes),
+}
+
+/// A server-side subscription.
+#[derive(Clone, Debug)]
+pub struct SubscribeCall {
+    /// The channel.
+    pub channel: Channel,
+    /// What others may know of the subscriber.
+    pub info: Bytes,
+    /// What the client is told with the subscription.
+    pub data: Bytes,
+    /// When it expires, in seconds since 1970; 0 for never.
+    pub expire_at: i64,
+    /// The place to recover from, as an offset and an epoch.
+    pub recover_since: Option<(u64, Arc<str>)>,
+}
+
+/// A change of a connection's life.
+#[derive(Clone, Debug)]
+pub struct RefreshCall {
+    /// It has expired: close it.
+    pub expired: bool,
+    /// When it expires, in seconds since 1970; 0 for never.
+    pub expire_at: i64,
+    /// What others may know of the client from now on; `None` leaves it as it is.
+    pub info: Option<Bytes>,
+}

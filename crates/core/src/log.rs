@@ -1,0 +1,245 @@
+mod cursor;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use crate::budget::Budget;
+use crate::fanout::Fanout;
+use crate::outbox::Wake;
+use crate::sync::Mutex;
+use crate::{Channel, Entry, Kind, Position, Window};
+
+pub use cursor::{Cursor, Gap};
+pub(crate) use cursor::{Fetched, Run};
+use state::State;
+
+/// A channel's live window: what its subscribers have yet to read, in order.
+///
+/// Publishers append; each subscriber reads through a [`Cursor`] of its own. Appending wakes the
+/// subscribers that had read everything and does not touch those that are behind, so that a stalled one
+/// costs a publisher nothing. When all have read everything, the log holds nothing.
+#[derive(Debug)]
+pub struct Log {
+    channel: Channel,
+    window: Window,
+    state: Mutex<State>,
+    fanout: Arc<Fanout>,
+    budget: Arc<Budget>,
+    owner: Option<Weak<dyn Owner>>,
+}
+
+/// Who keeps logs, and wants to hear when one has lost its last subscriber.
+pub trait Owner: Send + Sync + std::fmt::Debug {
+    /// `log` had no subscriber a moment ago. Called under no lock.
+    fn idle(&self, log: &Arc<Log>);
+}
+
+/// Why a log takes no more, or a subscription was ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The log was closed because nobody reads it; opening the channel again gives a new one.
+    Idle,
+    /// The channel was deleted.
+    Deleted,
+    /// The subscriber was too far behind, and its policy ends subscriptions that are.
+    Behind(Behind),
+    /// The stream is not continuous with what the subscriber has read.
+    Discontinuous,
+}
+
+/// How far a subscriber is behind its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// Entries it has not read, lost ones included.
+    pub entries: u64,
+    /// Bytes it has not read, lost ones included.
+    pub bytes: u64,
+    /// Publications that the window no longer holds: what it has certainly lost.
+    pub missed: u64,
+    /// For how long its connection has taken nothing at all; zero for one that reads.
+    pub stalled: std::time::Duration,
+}
+
+/// Why an append was refused. Nothing was appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The entry is larger than [`Window::largest`].
+    #[error("a publication of {bytes} bytes; expected at most {limit}, a quarter of the channel's window")]
+    TooLarge {
+        /// What came, by weight.
+        bytes: usize,
+        /// The most that is taken.
+        limit: usize,
+    },
+    /// The log has ended.
+    #[error("the channel's log has ended")]
+    Ended,
+}
+
+/// A log's figures at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Cursors on the log.
+    pub subscribers: usize,
+    /// Those that have not read everything.
+    pub behind: usize,
+    /// Entries held.
+    pub entries: u64,
+    /// Bytes held, by weight.
+    pub bytes: u64,
+    /// The position behind the newest entry.
+    pub head: Position,
+}
+
+impl Log {
+    /// An empty log that wakes its subscribers through `fanout` and counts its bytes in `budget`.
+    pub fn new(channel: Channel, window: Window, fanout: Arc<Fanout>, budget: Arc<Budget>) -> Arc<Self> {
+        Self::build(channel, window, fanout, budget, None)
+    }
+
+    /// The same, telling `owner` when the last subscriber has left.
+    pub fn owned(
+        channel: Channel,
+        window: Window,
+        fanout: Arc<Fanout>,
+        budget: Arc<Budget>,
+        owner: Weak<dyn Owner>,
+    ) -> Arc<Self> {
+        Self::build(channel, window, fanout, budget, Some(owner))
+    }
+
+    fn build(
+        channel: Channel,
+        window: Window,
+        fanout: Arc<Fanout>,
+        budget: Arc<Budget>,
+        owner: Option<Weak<dyn Owner>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { channel, window, state: Mutex::default(), fanout, budget, owner })
+    }
+
+    /// The channel this is the log of.
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The bounds of this log.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Appends `kind` at time `now`, wakes who had read everything, and returns the position behind it.
+    ///
+    /// Costs the same whatever the subscribers do: those behind are not touched, and beyond the first
+    /// 64 the wake-ups are left to the [`Fanout`].
+    ///
+    /// # Errors
+    /// [`Refused`], and nothing was appended.
+    pub fn append(self: &Arc<Self>, kind: Kind, now: Instant) -> Result<Position, Refused> {
+        self.append_entry(Arc::new(Entry::new(kind)), now)
+    }
+
+    /// Appends an entry that several logs may share.
+    ///
+    /// # Errors
+    /// [`Refused`], and nothing was appended.
+    pub fn append_entry(self: &Arc<Self>, entry: Arc<Entry>, now: Instant) -> Result<Position, Refused> {
+        let weight = entry.weight();
+        if weight > self.window.largest() + crate::entry::ENTRY_OVERHEAD {
+            return Err(Refused::TooLarge { bytes: weight, limit: self.window.largest() });
+        }
+        let mut state = self.state.lock();
+        if state.end.is_some() {
+            return Err(Refused::Ended);
+        }
+        let appended = state.append(entry, weight, &self.window, now);
+        let waiting = state.take_waiting();
+        let head = state.head();
+        drop(state);
+        self.budget.add(appended.added);
+        self.budget.free(appended.freed);
+        if let Some(segment) = appended.backlog {
+            self.budget.enqueue(self, segment, now);
+        }
+        self.fanout.wake(self, waiting);
+        Ok(head)
+    }
+
+    /// Ends the log for `why`: subscribers read what it still holds and are then told; appending and
+    /// subscribing fail from now on. Ending an ended log changes nothing.
+    pub fn end(self: &Arc<Self>, why: End) {
+        let mut state = self.state.lock();
+        if state.end.is_some() {
+            return;
+        }
+        state.end = Some(why);
+        let waiting = state.take_waiting();
+        drop(state);
+        self.fanout.wake(self, waiting);
+    }
+
+    /// Ends the log as [`End::Idle`] if nobody reads it, and says whether it has ended.
+    pub fn end_if_idle(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.end.is_none() && state.subscribers() == 0 {
+            state.end = Some(End::Idle);
+        }
+        state.end.is_some()
+    }
+
+    /// Takes a cursor at the head: it reads what is appended from now on. It wakes `wake`.
+    pub(crate) fn subscribe(self: &Arc<Self>, wake: Wake) -> Result<Cursor, End> {
+        let mut state = self.state.lock();
+        if let Some(end) = &state.end {
+            return Err(end.clone());
+        }
+        let slot = state.join(wake);
+        let at = state.head();
+        drop(state);
+        Ok(Cursor::new(self.clone(), slot, at))
+    }
+
+    /// Trims all entries up to and including the one with sequence number `last`, except the newest.
+    pub(crate) fn trim(&self, last: u64) {
+        let freed = self.state.lock().trim(last);
+        self.budget.free(freed);
+    }
+
+    /// Whether entries up to `last` are still held, and more than the newest.
+    pub(crate) fn holds(&self, last: u64) -> bool {
+        self.state.lock().holds(last)
+    }
+
+    /// The log's figures now.
+    pub fn figures(&self) -> Figures {
+        self.state.lock().figures()
+    }
+
+    /// The position behind the newest entry.
+    pub fn head(&self) -> Position {
+        self.state.lock().head()
+    }
+
+    /// Up to `count` wake-ups of `list`, from its end: those of subscribers still there.
+    pub(crate) fn wakes(&self, list: &mut Vec<Waiting>, count: usize, into: &mut Vec<Wake>) {
+        let state = self.state.lock();
+        let rest = list.len().saturating_sub(count);
+        into.extend(list.drain(rest..).filter_map(|waiting| state.wake(waiting)));
+    }
+
+    /// Takes back the allocation of a list that has been woken.
+    pub(crate) fn recycle(&self, list: Vec<Waiting>) {
+        self.state.lock().recycle(list);
+    }
+}
+
+/// A place in a log's wait list: a slot and the generation that waited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    slot: u32,
+    generation: u32,
+}

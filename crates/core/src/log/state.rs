@@ -1,0 +1,256 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{End, Figures, Waiting};
+use crate::outbox::Wake;
+use crate::segment::{SEGMENT_ENTRIES, Segment};
+use crate::{Entry, Position, Window};
+
+/// What a log's lock guards. Pure: it wakes nobody and runs no code of others.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    segments: VecDeque<Arc<Segment>>,
+    /// The oldest place still held.
+    base: Position,
+    /// The place behind the newest entry.
+    head: Position,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Counted up by each subscriber: what was said of one does not reach the next in its slot.
+    generation: u32,
+    subscribers: usize,
+    /// Subscribers that have read up to the head.
+    parked: usize,
+    waiting: Vec<Waiting>,
+    /// Entries that the last backlog held: what the next first segment is sized by.
+    backlog: usize,
+    /// The sequence number up to which the node's budget knows of this log's segments.
+    queued: u64,
+    pub(super) end: Option<End>,
+}
+
+/// A subscriber, as its log knows it.
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    /// Where it parked; it is parked exactly while this is the head. [`NOWHERE`] before it ever did.
+    parked: u64,
+    /// Empty once it has left.
+    wake: Option<Wake>,
+}
+
+const NOWHERE: u64 = u64::MAX;
+
+/// What appending changed.
+#[derive(Default)]
+pub(super) struct Appended {
+    /// Bytes that the log now holds more.
+    pub(super) added: usize,
+    /// Bytes that it gave up to stay inside its window.
+    pub(super) freed: usize,
+    /// The last sequence number of a segment that has begun to hold a backlog.
+    pub(super) backlog: Option<u64>,
+}
+
+impl State {
+    pub(super) fn base(&self) -> Position {
+        self.base
+    }
+
+    pub(super) fn head(&self) -> Position {
+        self.head
+    }
+
+    pub(super) fn subscribers(&self) -> usize {
+        self.subscribers
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            subscribers: self.subscribers,
+            behind: self.subscribers - self.parked,
+            entries: self.head.sequence - self.base.sequence,
+            bytes: self.head.bytes_since(&self.base),
+            head: self.head,
+        }
+    }
+
+    /// Appends an entry of `weight` bytes and trims to `window`, never the newest entry.
+    pub(super) fn append(
+        &mut self,
+        entry: Arc<Entry>,
+        weight: usize,
+        window: &Window,
+        now: Instant,
+    ) -> Appended {
+        // Whoever was parked is behind now, all at once.
+        self.parked = 0;
+        if self.subscribers == 0 {
+            self.head = self.head.behind(&entry);
+            self.base = self.head;
+            return Appended::default();
+        }
+        if !self.segments.back().is_some_and(|last| last.takes(&self.head, weight)) {
+            // As large as the last backlog was: one entry where subscribers keep up, a full segment
+            // where they do not.
+            let capacity = if self.segments.is_empty() { self.backlog } else { SEGMENT_ENTRIES };
+            self.segments.push_back(Arc::new(Segment::new(self.head, capacity.next_power_of_two())));
+        }
+        let segment = self.segments.back().expect("one was pushed where there was none");
+        let limit = segment.limit();
+        self.head = segment.append(&self.head, entry, now);
+        let mut freed = 0;
+        while self.over(window, now) {
+            freed += self.trim(self.base.sequence);
+        }
+        let backlog = self.head.sequence - self.base.sequence > 1 && limit > self.queued;
+        if backlog {
+            self.queued = limit;
+        }
+        Appended { added: weight, freed, backlog: backlog.then(|| limit - 1) }
+    }
+
+    /// Whether the oldest entry must go.
+    fn over(&self, window: &Window, now: Instant) -> bool {
+        let entries = self.head.sequence - self.base.sequence;
+        if entries <= 1 {
+            return false;
+        }
+        let oldest = self.segments[0].get(self.base.sequence);
+        entries > window.entries as u64
+            || self.head.bytes_since(&self.base) > window.bytes as u64
+            || now.saturating_duration_since(oldest.at) > window.age
+    }
+
+    /// Gives up the entries up to and including `last`, except the newest; returns the bytes freed.
+    pub(super) fn trim(&mut self, last: u64) -> usize {
+        let to = (last + 1).min(self.head.sequence.saturating_sub(1));
+        if to <= self.base.sequence {
+            return 0;
+        }
+        let base = self.segments[self.holder(to)].before(to);
+        let freed = base.bytes_since(&self.base) as usize;
+        self.base = base;
+        while self.segments.get(1).is_some_and(|second| second.first() <= to) {
+            self.segments.pop_front();
+        }
+        freed
+    }
+
+    /// Whether entries up to `last` are still held, and more than the newest.
+    pub(super) fn holds(&self, last: u64) -> bool {
+        self.base.sequence <= last && self.head.sequence - self.base.sequence > 1
+    }
+
+    /// Which segment holds `sequence`, which lies between base and head.
+    fn holder(&self, sequence: u64) -> usize {
+        self.segments.partition_point(|s| s.first() <= sequence) - 1
+    }
+
+    /// The segment that holds `sequence`, which lies between base and head, and the end of what is
+    /// written in it.
+    pub(super) fn run_from(&self, sequence: u64) -> (Arc<Segment>, u64) {
+        let holder = self.holder(sequence);
+        let to = self.segments.get(holder + 1).map_or(self.head.sequence, |next| next.first());
+        (self.segments[holder].clone(), to)
+    }
+
+    /// The place before the newest entry; in an empty log, the head.
+    pub(super) fn newest(&self) -> Position {
+        if self.head.sequence == self.base.sequence {
+            return self.head;
+        }
+        let newest = self.head.sequence - 1;
+        self.segments[self.holder(newest)].before(newest)
+    }
+
+    /// A new subscriber, at the head and not yet parked: its slot.
+    pub(super) fn join(&mut self, wake: Wake) -> u32 {
+        self.subscribers += 1;
+        self.generation = self.generation.wrapping_add(1);
+        let slot = Slot { generation: self.generation, parked: NOWHERE, wake: Some(wake) };
+        match self.free.pop() {
+            Some(place) => {
+                self.slots[place as usize] = slot;
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                u32::try_from(self.slots.len() - 1).expect("fewer subscribers than 2^32")
+            }
+        }
+    }
+
+    /// Parks the subscriber if `sequence` is the head; parking twice is parking once. Returns whether it
+    /// is parked, and the bytes freed because it was the last one behind.
+    pub(super) fn park(&mut self, slot: u32, sequence: u64) -> (bool, usize) {
+        if sequence != self.head.sequence || self.end.is_some() {
+            return (false, 0);
+        }
+        let place = &mut self.slots[slot as usize];
+        if place.parked == sequence {
+            return (true, 0);
+        }
+        place.parked = sequence;
+        self.parked += 1;
+        self.waiting.push(Waiting { slot, generation: place.generation });
+        (true, self.clear_if_read())
+    }
+
+    /// Removes the subscriber. Returns the bytes freed because it was the last one behind, and what woke
+    /// it, to be dropped when the lock is free.
+    pub(super) fn leave(&mut self, slot: u32) -> (usize, Option<Wake>) {
+        let place = &mut self.slots[slot as usize];
+        if place.parked == self.head.sequence {
+            self.parked -= 1;
+        }
+        place.parked = NOWHERE;
+        let wake = place.wake.take();
+        self.free.push(slot);
+        self.subscribers -= 1;
+        if self.subscribers == 0 {
+            self.slots = Vec::new();
+            self.free = Vec::new();
+            self.waiting = Vec::new();
+        } else if self.waiting.len() > 2 * self.parked + 64 {
+            // Those who left while parked: each is swept out once, so a mass departure is linear.
+            let slots = &self.slots;
+            self.waiting.retain(|w| {
+                let slot = &slots[w.slot as usize];
+                slot.generation == w.generation && slot.wake.is_some()
+            });
+        }
+        (self.clear_if_read(), wake)
+    }
+
+    /// Gives up everything if everybody has read it; returns the bytes freed.
+    fn clear_if_read(&mut self) -> usize {
+        if self.parked != self.subscribers || self.segments.is_empty() {
+            return 0;
+        }
+        let freed = self.head.bytes_since(&self.base) as usize;
+        self.backlog = ((self.head.sequence - self.segments[0].first()) as usize).min(SEGMENT_ENTRIES);
+        self.base = self.head;
+        self.segments.clear();
+        freed
+    }
+
+    pub(super) fn take_waiting(&mut self) -> Vec<Waiting> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub(super) fn recycle(&mut self, mut list: Vec<Waiting>) {
+        if self.waiting.capacity() < list.capacity() && self.subscribers > 0 {
+            list.clear();
+            list.append(&mut self.waiting);
+            self.waiting = list;
+        }
+    }
+
+    /// What wakes `waiting`, unless it has left.
+    pub(super) fn wake(&self, waiting: Waiting) -> Option<Wake> {
+        let slot = self.slots.get(waiting.slot as usize)?;
+        if slot.generation == waiting.generation { slot.wake.clone() } else { None }
+    }
+}

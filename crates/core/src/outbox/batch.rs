@@ -1,0 +1,224 @@
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::Lane;
+use crate::Position;
+use crate::log::Run;
+
+/// How a transport marks where a message begins and ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Framing {
+    /// Writes what stands before a message of this many bytes, and returns its length.
+    pub header: fn(usize, &mut [u8; HEADER]) -> usize,
+    /// What stands behind every message.
+    pub suffix: &'static [u8],
+}
+
+/// The longest header of a message, in bytes: a WebSocket server's is at most 10 (RFC 6455 §5.2).
+pub const HEADER: usize = 10;
+
+impl Framing {
+    /// Messages as they are, one after the other.
+    pub const NONE: Framing = Framing { header: |_, _| 0, suffix: b"" };
+    /// A line feed behind each message.
+    pub const LINES: Framing = Framing { header: |_, _| 0, suffix: b"\n" };
+}
+
+/// Messages on their way into one write.
+///
+/// Small messages are copied together; large ones are kept as shared slices among them. A thread needs
+/// one of these, for it is empty between two connections' turns.
+#[derive(Debug)]
+pub struct Batch {
+    framing: Framing,
+    buffer: Vec<u8>,
+    /// Shared slices, each with the place in `buffer` that it stands before.
+    slices: Vec<(usize, Bytes)>,
+    /// Bytes in all.
+    len: usize,
+    /// Where each step ends, in bytes from the start.
+    ends: Vec<u32>,
+    /// Whose the steps are, in order.
+    spans: Vec<Span>,
+}
+
+/// Consecutive steps of a batch that belong together: what to do with those that the socket took, and
+/// with those it did not.
+#[derive(Debug)]
+pub(super) struct Span {
+    pub(super) what: What,
+    /// The first step's index.
+    pub(super) first: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    /// The end of a message that was cut before.
+    Rest,
+    /// A message of the control lane.
+    Control(super::Message),
+    /// Entries of a lane; `to_head`: the last of them is the log's last.
+    Run { lane: Lane, run: Run, to_head: bool },
+    /// A lane's gap notice, of so many publications, and where it goes on.
+    Gap { lane: Lane, to: Position, publications: u64 },
+}
+
+/// Messages up to this many bytes are copied into the batch; larger ones are shared: an extra slice of a
+/// vectored write costs about as much as copying this.
+const COPIED: usize = 4096;
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self {
+            framing: Framing::NONE,
+            buffer: Vec::new(),
+            slices: Vec::new(),
+            len: 0,
+            ends: Vec::new(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// Empties the batch for a connection that frames its messages so.
+    pub fn begin(&mut self, framing: Framing) {
+        self.clear();
+        self.framing = framing;
+    }
+
+    /// Adds one message.
+    pub fn message(&mut self, message: &Bytes) {
+        let mut header = [0; HEADER];
+        let written = (self.framing.header)(message.len(), &mut header);
+        self.buffer.extend_from_slice(&header[..written]);
+        self.len += written;
+        self.put(message);
+        self.buffer.extend_from_slice(self.framing.suffix);
+        self.len += self.framing.suffix.len();
+    }
+
+    /// Bytes in the batch.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The whole batch, if it stands in one piece.
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        self.slices.is_empty().then_some(&self.buffer)
+    }
+
+    /// The batch in pieces, as far as they fit into `into`; returns how many were used.
+    pub fn slices<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
+        let mut used = 0;
+        for (piece, place) in self.pieces().zip(into) {
+            *place = IoSlice::new(piece);
+            used += 1;
+        }
+        used
+    }
+
+    /// The batch in pieces, none of them empty.
+    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.slices.iter().map(|(at, _)| *at).chain([self.buffer.len()]);
+        let starts = std::iter::once(0).chain(self.slices.iter().map(|(at, _)| *at));
+        let copied = starts.zip(ends).map(|(from, to)| &self.buffer[from..to]);
+        let shared = self.slices.iter().map(|(_, bytes)| &bytes[..]).chain([&[][..]]);
+        copied.zip(shared).flat_map(|(copied, shared)| [copied, shared]).filter(|piece| !piece.is_empty())
+    }
+
+    /// Adds bytes that are framed already.
+    pub(super) fn put(&mut self, bytes: &Bytes) {
+        if bytes.len() <= COPIED {
+            self.buffer.extend_from_slice(bytes);
+        } else {
+            self.slices.push((self.buffer.len(), bytes.clone()));
+        }
+        self.len += bytes.len();
+    }
+
+    /// What was added since the last step is one step.
+    pub(super) fn step(&mut self) {
+        self.ends.push(u32::try_from(self.len).expect("a batch is bounded by its room and one message"));
+    }
+
+    /// The steps from here on belong to `what`.
+    pub(super) fn span(&mut self, what: What) {
+        self.span_from(self.ends.len(), what);
+    }
+
+    /// The steps from `first` on belong to `what`.
+    pub(super) fn span_from(&mut self, first: usize, what: What) {
+        self.spans.push(Span { what, first });
+    }
+
+    /// Adds a message of the control lane, as a step of its own.
+    pub(super) fn control(&mut self, message: super::Message) {
+        if message.framed {
+            self.put(&message.bytes);
+        } else {
+            self.message(&message.bytes);
+        }
+        self.span(What::Control(message));
+        self.step();
+    }
+
+    pub(super) fn take_spans(&mut self) -> Vec<Span> {
+        std::mem::take(&mut self.spans)
+    }
+
+    /// Gives the allocation back.
+    pub(super) fn return_spans(&mut self, mut spans: Vec<Span>) {
+        spans.clear();
+        self.spans = spans;
+    }
+
+    pub(super) fn ends(&self) -> &[u32] {
+        &self.ends
+    }
+
+    /// The bytes from `from` to `to`: a slice of a shared message, or a copy of a small one.
+    pub(super) fn part(&self, from: usize, to: usize) -> Vec<Bytes> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        let mut buffer_at = 0;
+        let mut take = |start: usize, len: usize, copy: &dyn Fn(usize, usize) -> Bytes| {
+            let (a, b) = (from.max(start), to.min(start + len));
+            if a < b {
+                parts.push(copy(a - start, b - start));
+            }
+        };
+        for (place, bytes) in &self.slices {
+            let copied = place - buffer_at;
+            take(at, copied, &|a, b| Bytes::copy_from_slice(&self.buffer[buffer_at + a..buffer_at + b]));
+            at += copied;
+            buffer_at = *place;
+            take(at, bytes.len(), &|a, b| bytes.slice(a..b));
+            at += bytes.len();
+        }
+        take(at, self.buffer.len() - buffer_at, &|a, b| {
+            Bytes::copy_from_slice(&self.buffer[buffer_at + a..buffer_at + b])
+        });
+        parts
+    }
+
+    /// Empties the batch, keeping its buffers but for what one huge message left behind.
+    pub(super) fn clear(&mut self) {
+        self.buffer.clear();
+        self.slices.clear();
+        self.ends.clear();
+        self.spans.clear();
+        self.len = 0;
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}

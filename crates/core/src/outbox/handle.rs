@@ -1,0 +1,207 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use super::{Lane, Readiness};
+use crate::call::Call;
+use crate::sync::Mutex;
+use crate::{Disconnect, Health};
+
+/// What others may do to a connection: ring it, call it, and ask it to close. Never to close it themselves.
+///
+/// Cheap to clone. After the connection has gone, everything is refused with [`Closed`].
+#[derive(Clone)]
+pub struct Handle(pub(super) Arc<Shared>);
+
+/// The connection has gone, or is going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is closed")]
+pub struct Closed;
+
+/// Why a call was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotTaken {
+    /// The connection has gone, or is going.
+    #[error("the connection is closed")]
+    Closed,
+    /// The connection has [`CALLS`] calls waiting; it reads too slowly for more.
+    #[error("the connection has {CALLS} calls waiting already")]
+    Full,
+}
+
+/// Calls that wait per connection. 128: as many as it may have channels.
+pub const CALLS: usize = 128;
+
+/// The part of an outbox that other tasks touch.
+#[derive(Default)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Lanes with something to read.
+    rung: Vec<Lane>,
+    waker: Option<Waker>,
+    gone: bool,
+    news: Option<Box<News>>,
+}
+
+/// What others want of a connection, which is rare.
+#[derive(Default)]
+pub(super) struct News {
+    pub(super) close: Option<Disconnect>,
+    pub(super) health: Option<Health>,
+    pub(super) calls: VecDeque<Call>,
+}
+
+/// What a log keeps of a subscriber: which lane of which connection to ring.
+#[derive(Clone)]
+pub(crate) struct Wake {
+    shared: Arc<Shared>,
+    lane: Lane,
+}
+
+impl Wake {
+    pub(crate) fn new(shared: Arc<Shared>, lane: Lane) -> Self {
+        Self { shared, lane }
+    }
+
+    /// Says that the lane has something to read. Idempotent: a lane with nothing to read parks again.
+    pub(crate) fn wake(self) {
+        let mut state = self.shared.state.lock();
+        state.rung.push(self.lane);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Wake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wake").field(&self.lane).finish()
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Moves rung lanes into `into` and what others want into `news`; registers the waker if there was
+    /// neither.
+    pub(super) fn collect(&self, cx: &mut Context<'_>, into: &mut dyn Readiness) -> Option<Box<News>> {
+        let mut state = self.state.lock();
+        into.ready(&mut state.rung);
+        if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        state.news.take()
+    }
+
+    /// Like [`Shared::collect`], leaving the news where it is.
+    pub(super) fn listen_stalled(&self, cx: &mut Context<'_>, into: &mut dyn Readiness) {
+        let mut state = self.state.lock();
+        into.ready(&mut state.rung);
+        if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Registers the waker for the next ring, and says whether something has rung already.
+    pub(crate) fn listen(&self, cx: &mut Context<'_>) -> bool {
+        let mut state = self.state.lock();
+        let rung = !state.rung.is_empty();
+        state.rung.clear();
+        if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        rung
+    }
+
+    /// The reason to close, for a connection that has no room to be told anything else.
+    pub(super) fn take_close(&self) -> Option<Disconnect> {
+        self.state.lock().news.as_mut()?.close.take()
+    }
+
+    pub(super) fn leave(&self) {
+        let mut state = self.state.lock();
+        state.gone = true;
+        let waker = state.waker.take();
+        let news = state.news.take();
+        drop(state);
+        drop((waker, news));
+    }
+}
+
+impl Handle {
+    /// Asks the connection to close for `why`. The first reason stands; asking again changes nothing.
+    ///
+    /// # Errors
+    /// [`Closed`] if it has gone already.
+    pub fn close(&self, why: Disconnect) -> Result<(), Closed> {
+        self.tell(|news| {
+            news.close.get_or_insert(why);
+            Ok(())
+        })
+        .map_err(|_| Closed)
+    }
+
+    /// Tells the connection of the node's health. Only the latest state is kept, and it is the first
+    /// thing that a connection which had stalled writes.
+    ///
+    /// # Errors
+    /// [`Closed`] if it has gone already.
+    pub fn health(&self, health: Health) -> Result<(), Closed> {
+        self.tell(|news| {
+            news.health = Some(health);
+            Ok(())
+        })
+        .map_err(|_| Closed)
+    }
+
+    /// Asks the connection to do something. Calls are done in order.
+    ///
+    /// # Errors
+    /// [`NotTaken`] if it has gone, or has too many waiting.
+    pub fn call(&self, call: Call) -> Result<(), NotTaken> {
+        self.tell(|news| {
+            if news.calls.len() >= CALLS {
+                return Err(NotTaken::Full);
+            }
+            news.calls.push_back(call);
+            Ok(())
+        })
+    }
+
+    /// Whether both are handles of the same connection.
+    pub fn same(&self, other: &Handle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn tell(&self, what: impl FnOnce(&mut News) -> Result<(), NotTaken>) -> Result<(), NotTaken> {
+        let mut state = self.0.state.lock();
+        if state.gone {
+            return Err(NotTaken::Closed);
+        }
+        what(state.news.get_or_insert_default())?;
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&Arc::as_ptr(&self.0)).finish()
+    }
+}

@@ -1,0 +1,23 @@
+use crate::outbox::Batch;
+use crate::{Entry, Gap};
+
+/// How one subscription's entries become messages of its connection.
+///
+/// Called by the connection that owns it, under no lock. Both calls may be repeated for the same entries:
+/// what the socket did not take is unread and is written again later. So they depend on their arguments
+/// and on what was fixed when the subscription was made, and change nothing.
+pub trait Subscription: Send {
+    /// Writes `entry`, in as many messages as it takes; writing none means that it is not wanted.
+    ///
+    /// `contiguous` is whether the entry before it in the log was written to this subscriber too.
+    fn write(&mut self, entry: &Entry, contiguous: bool, out: &mut Batch);
+
+    /// Tells the subscriber what it missed, or writes nothing where its protocol has no word for it.
+    fn gap(&mut self, gap: &Gap, out: &mut Batch);
+
+    /// Whether the subscriber relies on the stream's offsets: it is then ended at a
+    /// [`Kind::Break`](crate::Kind::Break) rather than read over it.
+    fn continuous(&self) -> bool {
+        false
+    }
+}

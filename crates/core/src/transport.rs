@@ -1,0 +1,170 @@
+//! What a transport offers: connections that carry messages, and listeners that bring them.
+//!
+//! One task serves a connection in both directions: it polls for messages, and writes the batches that an
+//! [`Outbox`](crate::outbox::Outbox) fills. Nothing here is cut by dropping a future, so nothing is lost by
+//! it.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::Disconnect;
+use crate::outbox::{Batch, Framing};
+
+/// One end of an established connection.
+///
+/// An implementation holds no buffer while the connection is idle.
+pub trait Connection: Send + Unpin + 'static {
+    /// How messages are marked in what is written.
+    fn framing(&self) -> Framing;
+
+    /// Waits for the next whole message, or something else that the peer did.
+    ///
+    /// Reads from the socket at most once per call that returns `Ready`; messages that came in the same
+    /// read are returned by the next calls, whatever the socket does. After [`Received::Closed`] or an
+    /// error it is not called again.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]: the connection is to be closed, with [`ReceiveError::close`] as the reason.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, ReceiveError>>;
+
+    /// Writes a part of the batch, and says how many bytes the socket took.
+    ///
+    /// `Pending` means that it took nothing, and that the task is woken when it may take more.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    fn poll_write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Poll<io::Result<usize>>;
+
+    /// Waits until the socket may take something again, after a `Pending` from
+    /// [`poll_write`](Connection::poll_write).
+    ///
+    /// # Errors
+    /// The connection is gone.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The last bytes to write, framed, which tell the peer that the connection closes and why; empty
+    /// where the transport has none.
+    fn farewell(&self, why: &Disconnect) -> Bytes;
+
+    /// A native ping, framed; `None` where the transport has none.
+    fn ping(&self) -> Option<Bytes> {
+        None
+    }
+
+    /// Says that nothing more will be written, once all that was is out.
+    ///
+    /// # Errors
+    /// The connection is gone, which is as good.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Bytes that the peer has sent of a message that is not whole yet: one of the rules against a peer
+    /// that sends a byte a second looks at it.
+    fn unfinished(&self) -> usize {
+        0
+    }
+}
+
+/// What a peer did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It sent a message.
+    Message(Bytes),
+    /// It sent something that the transport itself answers, such as a WebSocket ping. The bytes are
+    /// framed and belong into the control lane.
+    Answer(Bytes),
+    /// It answered a native ping.
+    Pong,
+    /// It said that it closes, with a code where it gave one; or it has closed its side.
+    Closed(Option<u16>),
+}
+
+/// Why a connection cannot be read any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// A message larger than is allowed was announced.
+    #[error("a message of {bytes} bytes or more; expected at most {limit}")]
+    TooLarge {
+        /// The bytes announced or seen so far.
+        bytes: u64,
+        /// The most that is taken.
+        limit: usize,
+        /// How the transport closes for it.
+        close: Disconnect,
+    },
+    /// The peer broke the transport's rules.
+    #[error("{what}")]
+    Violation {
+        /// The rule.
+        what: &'static str,
+        /// How the transport closes for it.
+        close: Disconnect,
+    },
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl ReceiveError {
+    /// How to close; `None` where nothing can be written any more.
+    pub fn close(&self) -> Option<&Disconnect> {
+        match self {
+            Self::TooLarge { close, .. } | Self::Violation { close, .. } => Some(close),
+            Self::Io(_) => None,
+        }
+    }
+}
+
+/// What is known of a peer when it has connected.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Where it connects from.
+    pub address: Option<SocketAddr>,
+    /// The transport, as metrics and the application name it: `websocket`, `memory`.
+    pub transport: &'static str,
+    /// The protocol chosen in the transport's own way: a WebSocket's subprotocol, QUIC's ALPN. Empty where
+    /// none was.
+    pub protocol: String,
+    /// The query of the URL it connects to, without the question mark.
+    pub query: String,
+    /// The request's headers, names in lower case, in the order they came.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Peer {
+    /// The first header of this name, which is given in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What brings connections.
+pub trait Listener: Send + 'static {
+    /// What it brings, before the handshake.
+    type Incoming: Incoming;
+
+    /// Waits for the next peer. It does not wait for any handshake and cannot fail: what goes wrong with
+    /// one peer concerns nobody else. `None`: the listener has closed, no more will come.
+    ///
+    /// Cancel safe.
+    fn accept(&mut self) -> impl Future<Output = Option<Self::Incoming>> + Send;
+}
+
+/// A peer that has knocked. Dropping it turns it away without a word.
+pub trait Incoming: Send + 'static {
+    /// What it becomes.
+    type Connection: Connection;
+
+    /// Where it comes from.
+    fn address(&self) -> Option<SocketAddr>;
+
+    /// Performs the handshake, within the transport's own time-out.
+    fn handshake(self) -> impl Future<Output = io::Result<(Self::Connection, Peer)>> + Send;
+
+    /// Turns it away because the server has no room, as the transport says it: HTTP 503 over WebSocket.
+    fn refuse(self) -> impl Future<Output = ()> + Send;
+}
