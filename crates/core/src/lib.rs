@@ -1,7 +1,10 @@
 //! Tidegate's heart: logs, cursors, outboxes and the traits around them.
 
+mod authenticator;
 mod backpressure;
+pub mod broker;
 mod budget;
+/// What the application asks of connections.
 pub mod call;
 mod channel;
 mod disconnect;
@@ -9,10 +12,15 @@ mod entry;
 mod fanout;
 mod health;
 mod log;
+/// What a connection is to write.
 pub mod outbox;
 mod position;
+pub mod protocol;
 mod publication;
+/// Subscribers without a connection.
 pub mod reader;
+mod refusal;
+pub mod request;
 mod segment;
 mod subscription;
 mod sync;
@@ -32,3 +40,9 @@ pub use publication::{ClientInfo, Publication};
 pub use reader::Reader;
 pub use subscription::Subscription;
 pub use window::Window;
+pub use authenticator::{
+    Authenticator, Client, HistoryBounds, Hooks, Identity, NoHooks, PublishGrant, Refreshed, SubscribeGrant,
+};
+pub use broker::Broker;
+pub use protocol::Protocol;
+pub use refusal::{ClientError, Refusal};

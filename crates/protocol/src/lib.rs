@@ -1,1 +1,15 @@
 //! The Centrifuge client protocol: messages, codecs and the sans-IO session.
+//!
+//! - [`message`]: every message of the protocol, for both encodings.
+//! - [`Encoding`]: frames into commands, replies and pushes into bytes.
+//! - [`code`]: the codes of errors, disconnects and unsubscribes, and their texts.
+//!
+//! Nothing here does I/O or reads a clock.
+
+pub mod code;
+mod codec;
+pub mod message;
+
+pub use code::{Disconnect, ErrorCode, Unsubscribe};
+pub use codec::{Commands, Encoding, Malformed, Messages, NotJson, Replies, is_json};
+pub use message::{Command, Publication, Push, Reply};

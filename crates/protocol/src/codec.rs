@@ -1,0 +1,159 @@
+//! Frames into messages and messages into frames, in either encoding.
+
+mod json;
+mod malformed;
+mod protobuf;
+
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+pub use self::json::{NotJson, is_json};
+use self::malformed::Cause;
+pub use self::malformed::Malformed;
+use crate::message::{Command, Publication, Push, Reply};
+
+/// How a client and the server write messages to each other; fixed when the connection opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// JSON objects, joined by `\n`.
+    Json,
+    /// Protobuf messages, each after its length.
+    Protobuf,
+}
+
+impl Encoding {
+    /// The commands of one frame from a client, in order.
+    ///
+    /// Each is decoded when it is asked for, so that a frame of a million commands costs no more than the
+    /// session cares to read. Payloads are copied out of the frame.
+    pub fn commands(self, frame: &[u8]) -> Commands<'_> {
+        Messages::new(self, frame)
+    }
+
+    /// The replies and pushes of one frame from a server, in order.
+    pub fn replies(self, frame: &[u8]) -> Replies<'_> {
+        Messages::new(self, frame)
+    }
+
+    /// One command, as [`commands`](Self::commands) reads it.
+    ///
+    /// # Errors
+    /// [`NotJson`] if the encoding is JSON and a payload is not.
+    pub fn encode_command(self, command: &Command) -> Result<Bytes, NotJson> {
+        match self {
+            Self::Json => json::encode(command),
+            Self::Protobuf => Ok(protobuf::encode(command)),
+        }
+    }
+
+    /// One reply: in JSON without a newline, in Protobuf with its length in front.
+    ///
+    /// Several in one frame are joined by `\n` in JSON, and follow each other in Protobuf.
+    ///
+    /// # Errors
+    /// [`NotJson`] if the encoding is JSON and a payload is not. Writing it as it is would let whoever
+    /// published it forge messages to this client.
+    pub fn encode_reply(self, reply: &Reply) -> Result<Bytes, NotJson> {
+        match self {
+            Self::Json => json::encode(reply),
+            Self::Protobuf => Ok(protobuf::encode(reply)),
+        }
+    }
+
+    /// One push, in the reply that carries it, without copying it there.
+    ///
+    /// # Errors
+    /// As [`encode_reply`](Self::encode_reply).
+    pub fn encode_push(self, push: &Push) -> Result<Bytes, NotJson> {
+        match self {
+            Self::Json => json::encode_push(push),
+            Self::Protobuf => Ok(protobuf::encode_push(push)),
+        }
+    }
+
+    /// The push of a publication: the same bytes as [`encode_push`](Self::encode_push), in one allocation of
+    /// exactly their length.
+    ///
+    /// # Errors
+    /// As [`encode_reply`](Self::encode_reply).
+    pub fn publication_push(self, channel: &str, publication: &Publication) -> Result<Bytes, NotJson> {
+        match self {
+            Self::Json => json::publication_push(channel, publication),
+            Self::Protobuf => Ok(protobuf::publication_push(channel, publication)),
+        }
+    }
+
+    /// The server's ping, which is the empty reply. A client's pong is the same bytes.
+    pub fn ping(self) -> Bytes {
+        match self {
+            Self::Json => Bytes::from_static(b"{}"),
+            Self::Protobuf => Bytes::from_static(&[0]),
+        }
+    }
+
+    /// Whether a client of this encoding can be sent this payload: any in Protobuf, one JSON value in JSON.
+    pub fn carries(self, payload: &[u8]) -> bool {
+        match self {
+            Self::Json => is_json(payload),
+            Self::Protobuf => true,
+        }
+    }
+}
+
+/// The commands of a frame. See [`Encoding::commands`].
+pub type Commands<'a> = Messages<'a, Command>;
+
+/// The replies of a frame. See [`Encoding::replies`].
+pub type Replies<'a> = Messages<'a, Reply>;
+
+/// The messages of one frame, decoded one at a time. It ends after the first that is [`Malformed`].
+#[derive(Debug, Clone)]
+pub struct Messages<'a, M> {
+    encoding: Encoding,
+    rest: &'a [u8],
+    /// Messages read so far.
+    index: usize,
+    failed: bool,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<'a, M> Messages<'a, M> {
+    fn new(encoding: Encoding, frame: &'a [u8]) -> Self {
+        Self { encoding, rest: frame, index: 0, failed: false, message: PhantomData }
+    }
+}
+
+impl<M> Iterator for Messages<'_, M>
+where
+    M: prost::Message + DeserializeOwned + Default,
+{
+    type Item = Result<M, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let message = if !self.rest.is_empty() {
+            match self.encoding {
+                Encoding::Json => json::decode(json::split_line(&mut self.rest)),
+                Encoding::Protobuf => protobuf::decode(&mut self.rest),
+            }
+        } else if self.index == 0 {
+            Err(Cause::EmptyFrame)
+        } else {
+            return None;
+        };
+        let message = message.map_err(|cause| Malformed::new(self.index, cause));
+        self.failed = message.is_err();
+        self.index += 1;
+        Some(message)
+    }
+}
+
+impl<M> FusedIterator for Messages<'_, M> where M: prost::Message + DeserializeOwned + Default {}
+
+#[cfg(test)]
+mod tests;

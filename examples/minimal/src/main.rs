@@ -1,0 +1,2 @@
+//! A custom server.
+fn main() {}
