@@ -1,5 +1,6 @@
 //! Tidegate's heart: logs, cursors, outboxes and the traits around them.
 
+mod admission;
 mod authenticator;
 mod backpressure;
 pub mod broker;
@@ -11,6 +12,7 @@ mod disconnect;
 mod entry;
 mod fanout;
 mod health;
+mod hub;
 mod log;
 /// What a connection is to write.
 pub mod outbox;
@@ -20,7 +22,11 @@ mod publication;
 /// Subscribers without a connection.
 pub mod reader;
 mod refusal;
+/// The connections of a node.
+pub mod registry;
 pub mod request;
+/// How channels find their logs.
+pub mod router;
 mod segment;
 mod subscription;
 mod sync;
@@ -46,3 +52,7 @@ pub use authenticator::{
 pub use broker::Broker;
 pub use protocol::Protocol;
 pub use refusal::{ClientError, Refusal};
+pub use admission::{Admission, Caps, NotAdmitted, Permit};
+pub use hub::Hub;
+pub use registry::Registry;
+pub use router::{ExactRouter, Router};

@@ -1,0 +1,147 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::broker::{BrokerError, Deliver, PublishOptions, Published};
+use crate::outbox::{Limits, Outbox};
+use crate::registry::Registry;
+use crate::router::{Interest, RouteError, Router};
+use crate::{Broker, Budget, Channel, End, Fanout, Health, Kind, Log, Publication, Refused};
+
+/// One node: its channels, its connections, and the broker that joins it with others.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    router: Arc<dyn Router>,
+    broker: Arc<dyn Broker>,
+    registry: Arc<Registry>,
+    fanout: Arc<Fanout>,
+    budget: Arc<Budget>,
+    health: crate::sync::Mutex<Health>,
+}
+
+impl Hub {
+    /// A hub of these parts. `fanout` and `budget` are those that `router` makes its logs with.
+    pub fn new(
+        router: Arc<dyn Router>,
+        broker: Arc<dyn Broker>,
+        fanout: Arc<Fanout>,
+        budget: Arc<Budget>,
+    ) -> Self {
+        let way = Arc::new(Way { router: router.clone() });
+        broker.start(way);
+        Self(Arc::new(Inner {
+            router,
+            broker,
+            registry: Registry::new(),
+            fanout,
+            budget,
+            health: crate::sync::Mutex::new(Health::Serving),
+        }))
+    }
+
+    /// The connections.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.0.registry
+    }
+
+    /// The router.
+    pub fn router(&self) -> &Arc<dyn Router> {
+        &self.0.router
+    }
+
+    /// The broker.
+    pub fn broker(&self) -> &Arc<dyn Broker> {
+        &self.0.broker
+    }
+
+    /// The bytes that windows hold.
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.0.budget
+    }
+
+    /// An outbox for a new connection.
+    pub fn outbox(&self, limits: Limits) -> Outbox {
+        Outbox::new(limits)
+    }
+
+    /// Publishes through the broker.
+    ///
+    /// # Errors
+    /// As [`Broker::publish`].
+    pub async fn publish(
+        &self,
+        channel: &Channel,
+        publication: Publication,
+        options: &PublishOptions,
+        now: Instant,
+    ) -> Result<Published, BrokerError> {
+        self.0.broker.publish(channel, publication, options, now).await
+    }
+
+    /// The log to subscribe to for `channel`.
+    ///
+    /// # Errors
+    /// As [`Router::open`].
+    pub fn open(&self, channel: &Channel) -> Result<Arc<Log>, RouteError> {
+        self.0.router.open(&Interest::channel(channel.clone()))
+    }
+
+    /// Ends all subscriptions of a channel.
+    pub fn remove(&self, channel: &Channel) {
+        self.0.router.remove(channel, End::Deleted);
+    }
+
+    /// Tells every connection of the node's health. It costs the same per connection whatever that
+    /// connection does: the latest state is noted, and told when the connection can be.
+    pub fn broadcast_health(&self, health: Health) {
+        *self.0.health.lock() = health;
+        self.0.registry.visit(&mut |member| {
+            // Gone meanwhile: nobody to tell.
+            let _ = member.handle.health(health);
+        });
+    }
+
+    /// The health that was broadcast last.
+    pub fn health(&self) -> Health {
+        *self.0.health.lock()
+    }
+
+    /// Wakes the subscribers of large channels, for ever. One task of the program polls it.
+    pub async fn run(&self) {
+        self.0.fanout.clone().run().await;
+    }
+
+    /// What is due about once a second: windows by age, and the broker's own.
+    pub async fn sweep(&self, now: Instant) {
+        self.0.budget.expire(now);
+        self.0.broker.sweep(now).await;
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("registry", &self.0.registry.len()).finish_non_exhaustive()
+    }
+}
+
+/// The way from the broker to the logs. It holds no hub, which holds the broker.
+struct Way {
+    router: Arc<dyn Router>,
+}
+
+impl Deliver for Way {
+    fn deliver(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), Refused> {
+        let mut logs = Vec::with_capacity(1);
+        self.router.route(channel, &mut logs);
+        let entry = Arc::new(crate::Entry::new(kind));
+        for log in logs {
+            match log.append_entry(entry.clone(), now) {
+                // Ended between being found and now: it has no subscribers.
+                Ok(_) | Err(Refused::Ended) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(())
+    }
+}

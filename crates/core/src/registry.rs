@@ -1,0 +1,160 @@
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use crate::authenticator::Client;
+use crate::outbox::Handle;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// The connections of a node, by their id and by their user.
+///
+/// An entry belongs to the [`Registration`] that made it: the late clean-up of an old connection cannot
+/// remove its successor's.
+#[derive(Debug)]
+pub struct Registry {
+    /// Sharded by user: all connections of a user stand in one shard.
+    users: Box<[Mutex<HashMap<Arc<str>, Vec<Member>>>]>,
+    /// Sharded by connection id.
+    clients: Box<[Mutex<HashMap<Arc<str>, Member>>]>,
+    hasher: RandomState,
+    count: AtomicUsize,
+    generation: AtomicUsize,
+}
+
+/// A connection, as the registry knows it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Who it is.
+    pub client: Arc<Client>,
+    /// How to reach it.
+    pub handle: Handle,
+    generation: usize,
+}
+
+/// An entry of the registry. Dropping it removes the entry.
+#[derive(Debug)]
+pub struct Registration {
+    registry: Arc<Registry>,
+    member: Member,
+}
+
+/// Shards of each map: many times the cores that contend for them.
+const SHARDS: usize = 64;
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            users: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+            clients: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+            count: AtomicUsize::new(0),
+            generation: AtomicUsize::new(0),
+        })
+    }
+
+    /// Enters a connection, which has been authenticated, and returns the other connections of the same
+    /// user: what becomes of them is the caller's policy. `admit` is asked under the lock of the user's
+    /// shard, with the number of these, so that two newcomers cannot both take the last place.
+    ///
+    /// # Errors
+    /// The connection is not entered because `admit` said no.
+    pub fn enter(
+        self: &Arc<Self>,
+        client: Arc<Client>,
+        handle: Handle,
+        admit: impl FnOnce(usize) -> bool,
+    ) -> Result<(Registration, Vec<Member>), Full> {
+        let generation = self.generation.fetch_add(1, Ordering::Relaxed);
+        let member = Member { client, handle, generation };
+        let user = member.client.user();
+        let mut others = Vec::new();
+        if !user.is_empty() {
+            let mut users = self.user_shard(user).lock();
+            let same = users.entry(user.clone()).or_default();
+            if !admit(same.len()) {
+                if same.is_empty() {
+                    users.remove(user);
+                }
+                return Err(Full);
+            }
+            others.clone_from(same);
+            same.push(member.clone());
+            same.shrink_to_fit();
+        }
+        self.client_shard(&member.client.id).lock().insert(member.client.id.clone(), member.clone());
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok((Registration { registry: self.clone(), member }, others))
+    }
+
+    /// How many connections are entered.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many different users are connected, anonymous ones not counted.
+    pub fn users(&self) -> usize {
+        self.users.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// The connection with this id.
+    pub fn client(&self, id: &str) -> Option<Member> {
+        self.client_shard(id).lock().get(id).cloned()
+    }
+
+    /// The connections of this user.
+    pub fn user(&self, user: &str) -> Vec<Member> {
+        self.user_shard(user).lock().get(user).cloned().unwrap_or_default()
+    }
+
+    /// Visits every connection, in no order, holding no lock while doing so.
+    pub fn visit(&self, visit: &mut dyn FnMut(&Member)) {
+        for shard in &self.clients {
+            let members: Vec<Member> = shard.lock().values().cloned().collect();
+            members.iter().for_each(&mut *visit);
+        }
+    }
+
+    fn user_shard(&self, user: &str) -> &Mutex<HashMap<Arc<str>, Vec<Member>>> {
+        &self.users[self.hasher.hash_one(user) as usize % SHARDS]
+    }
+
+    fn client_shard(&self, id: &str) -> &Mutex<HashMap<Arc<str>, Member>> {
+        &self.clients[self.hasher.hash_one(id) as usize % SHARDS]
+    }
+}
+
+/// The user has as many connections as it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the user has as many connections as it may have")]
+pub struct Full;
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let Member { client, generation, .. } = &self.member;
+        // What is removed is dropped when the locks are free.
+        let mut gone = Vec::new();
+        {
+            let mut clients = self.registry.client_shard(&client.id).lock();
+            if clients.get(&client.id).is_some_and(|m| m.generation == *generation) {
+                gone.extend(clients.remove(&client.id));
+            }
+        }
+        if !client.user().is_empty() {
+            let mut users = self.registry.user_shard(client.user()).lock();
+            if let Some(same) = users.get_mut(client.user()) {
+                gone.extend(same.extract_if(.., |m| m.generation == *generation));
+                if same.is_empty() {
+                    users.remove(client.user());
+                }
+            }
+        }
+        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
