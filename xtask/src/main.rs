@@ -1,1 +1,67 @@
-fn main() {}
+//! The project's developer commands: `cargo xtask --help`.
+//!
+//! A new command is a file of its own with a `run` (or `Args` with one), a variant of [`Command`] and an
+//! arm in [`main`].
+
+mod ci;
+mod counts;
+mod error;
+mod floors;
+mod loom;
+mod run;
+mod sdk;
+mod setup;
+mod step;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::Error;
+use crate::workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Tidegate's developer commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build the server and start it in development mode
+    Run(run::Args),
+    /// Set up what the tests need and run every test
+    Test(test::Args),
+    /// Everything that must pass on a clean checkout
+    Ci,
+    /// Explore the interleavings of the models in `crates/core`
+    Loom(loom::Args),
+    /// Check that imports between crates only go down
+    Floors,
+    /// Install what the SDK tests need, and nothing else
+    Setup,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = Workspace::load().and_then(|workspace| match cli.command {
+        Command::Run(args) => args.run(&workspace),
+        Command::Test(args) => args.run(&workspace),
+        Command::Ci => ci::run(&workspace),
+        Command::Loom(args) => args.run(&workspace),
+        Command::Floors => floors::run(&workspace),
+        Command::Setup => setup::run(&workspace),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // The totals are said already, and stay the last line.
+        Err(Error::Tests) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -41,8 +41,13 @@ pub trait Authenticator: Send + Sync + 'static {
         subscribed: bool,
     ) -> Result<PublishGrant, Refusal>;
 
-    /// Says whether `client` may read the channel's history.
-    async fn history(&self, client: &Client, channel: &Channel, subscribed: bool) -> Result<(), Refusal> {
+    /// Says whether `client` may read the channel's history, and how much the channel keeps.
+    async fn history(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        subscribed: bool,
+    ) -> Result<HistoryBounds, Refusal> {
         let _ = (client, channel, subscribed);
         Err(ClientError::NOT_AVAILABLE.into())
     }

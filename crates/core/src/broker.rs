@@ -107,6 +107,10 @@ pub trait Deliver: Send + Sync + 'static {
 pub struct PublishOptions {
     /// The history that the channel keeps.
     pub history: HistoryBounds,
+    /// The publisher's own labels.
+    pub tags: Option<Arc<BTreeMap<String, String>>>,
+    /// Whether subscribers that take deltas may get it as one.
+    pub delta: bool,
     /// Publishing the same key again within [`PublishOptions::idempotent_for`] publishes nothing and gives
     /// the first result.
     pub idempotency_key: Option<Arc<str>>,

@@ -1,8 +1,12 @@
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Log;
+use crate::log::Mark;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,11 +30,11 @@ struct Ages {
     sweep_at: usize,
 }
 
-/// A log's entries up to a sequence number, which began to wait at a time.
+/// Entries of a log, the oldest of which has waited since a time.
 #[derive(Debug)]
 struct Backlog {
     log: Weak<Log>,
-    last: u64,
+    mark: Mark,
     since: Instant,
 }
 
@@ -58,14 +62,17 @@ impl Budget {
         self.most.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes that a log holds. It calls this before anybody can read them, so that nothing is
+    /// subtracted before it was added.
     pub(crate) fn add(&self, bytes: usize) {
-        if bytes == 0 {
-            return;
-        }
         let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if used > self.most.load(Ordering::Relaxed) {
             self.most.fetch_max(used, Ordering::Relaxed);
         }
+    }
+
+    /// Gives up the oldest backlogs while too much is held. Called under no log's lock.
+    pub(crate) fn enforce(&self) {
         while self.limit > 0 && self.used() > self.limit {
             let Some(oldest) = self.ages.lock().queue.pop_front() else { break };
             oldest.give_up();
@@ -78,10 +85,10 @@ impl Budget {
         }
     }
 
-    /// Notes that `log` holds a backlog up to `last` from `since` on.
-    pub(crate) fn enqueue(&self, log: &Arc<Log>, last: u64, since: Instant) {
+    /// Notes that `log` holds the backlog `mark` from `since` on.
+    pub(crate) fn enqueue(&self, log: &Arc<Log>, mark: Mark, since: Instant) {
         let mut ages = self.ages.lock();
-        ages.queue.push_back(Backlog { log: Arc::downgrade(log), last, since });
+        ages.queue.push_back(Backlog { log: Arc::downgrade(log), mark, since });
         if ages.queue.len() < ages.sweep_at {
             return;
         }
@@ -95,39 +102,39 @@ impl Budget {
         ages.queue = queue;
     }
 
-    /// Gives up backlogs that have waited for longer than their channel's window allows. To be called
+    /// Gives up entries that have waited for longer than their channel's window allows. To be called
     /// about once a second.
     pub fn expire(&self, now: Instant) {
-        let mut kept = VecDeque::new();
         let mut queue = std::mem::take(&mut self.ages.lock().queue);
-        while let Some(oldest) = queue.pop_front() {
-            let waited = now.saturating_duration_since(oldest.since);
-            match oldest.age() {
-                None => {}
-                Some(age) if waited > age => oldest.give_up(),
-                Some(_) => kept.push_back(oldest),
-            }
-        }
+        queue.retain_mut(|backlog| backlog.expire(now));
         let mut ages = self.ages.lock();
-        kept.append(&mut ages.queue);
-        ages.queue = kept;
+        queue.append(&mut ages.queue);
+        ages.queue = queue;
     }
 }
 
 impl Backlog {
     fn give_up(self) {
         if let Some(log) = self.log.upgrade() {
-            log.trim(self.last);
+            log.give_up(self.mark);
         }
     }
 
     /// Whether somebody still has to read it.
     fn waits(&self) -> bool {
-        self.log.upgrade().is_some_and(|log| log.holds(self.last))
+        self.log.upgrade().is_some_and(|log| log.waits(self.mark))
     }
 
-    fn age(&self) -> Option<Duration> {
-        let log = self.log.upgrade()?;
-        log.holds(self.last).then(|| log.window().age)
+    /// Gives up what is too old of it, and says whether anything is left.
+    fn expire(&mut self, now: Instant) -> bool {
+        let Some(log) = self.log.upgrade() else { return false };
+        if now.saturating_duration_since(self.since) <= log.window().age {
+            return true;
+        }
+        match log.expire(self.mark, now) {
+            Some(since) => self.since = since,
+            None => return false,
+        }
+        true
     }
 }

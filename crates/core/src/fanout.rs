@@ -1,3 +1,6 @@
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -43,7 +46,8 @@ impl Fanout {
         if list.is_empty() {
             return;
         }
-        wake_slice(log, &mut list);
+        let mut wakes = Vec::with_capacity(list.len().min(SLICE));
+        wake_slice(log, &mut list, &mut wakes);
         if list.is_empty() {
             log.recycle(list);
             return;
@@ -59,10 +63,7 @@ impl Fanout {
             return;
         }
         drop(state);
-        while !list.is_empty() {
-            wake_slice(log, &mut list);
-        }
-        log.recycle(list);
+        wake_all(log, list, &mut wakes);
     }
 
     /// Wakes what publishers left over, for ever. One task of the program polls it; where nobody does,
@@ -71,52 +72,73 @@ impl Fanout {
     /// Cancel safe: what is still to be woken when it is dropped is woken by the drop.
     pub async fn run(self: Arc<Self>) {
         self.state.lock().running = true;
-        let fanout = Runner(self);
-        poll_fn(|cx| fanout.0.poll(cx)).await
+        let mut runner = Runner { fanout: self, wakes: Vec::with_capacity(SLICE) };
+        poll_fn(|cx| runner.poll(cx)).await
     }
+}
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.state.lock();
+/// Who polls a fan-out. It hands the rest of the work back when it ends.
+struct Runner {
+    fanout: Arc<Fanout>,
+    wakes: Vec<Wake>,
+}
+
+impl Runner {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.fanout.state.lock();
         let Some(mut job) = state.jobs.pop_front() else {
-            if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-                state.waker = Some(cx.waker().clone());
-            }
+            let old = listen(&mut state.waker, cx);
+            drop(state);
+            drop(old);
             return Poll::Pending;
         };
         drop(state);
-        wake_slice(&job.log, &mut job.list);
+        wake_slice(&job.log, &mut job.list, &mut self.wakes);
         if job.list.is_empty() {
             job.log.recycle(job.list);
         } else {
             // Behind the others: channels take turns.
-            self.state.lock().jobs.push_back(job);
+            self.fanout.state.lock().jobs.push_back(job);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-/// Hands the rest of the work back to the publishers when the runner ends.
-struct Runner(Arc<Fanout>);
-
 impl Drop for Runner {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.fanout.state.lock();
         state.running = false;
         let jobs = std::mem::take(&mut state.jobs);
+        let waker = state.waker.take();
         drop(state);
-        for mut job in jobs {
-            while !job.list.is_empty() {
-                wake_slice(&job.log, &mut job.list);
-            }
+        drop(waker);
+        for job in jobs {
+            wake_all(&job.log, job.list, &mut self.wakes);
         }
     }
 }
 
-fn wake_slice(log: &Log, list: &mut Vec<Waiting>) {
-    let mut wakes: Vec<Wake> = Vec::with_capacity(list.len().min(SLICE));
-    log.wakes(list, SLICE, &mut wakes);
-    for wake in wakes {
+/// Registers the waker of `cx`, unless it is registered already, and returns the one that it replaces:
+/// dropping that may end a task, which must not happen under a lock.
+#[must_use]
+pub(crate) fn listen(waker: &mut Option<Waker>, cx: &Context<'_>) -> Option<Waker> {
+    if waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        return None;
+    }
+    waker.replace(cx.waker().clone())
+}
+
+fn wake_all(log: &Log, mut list: Vec<Waiting>, wakes: &mut Vec<Wake>) {
+    while !list.is_empty() {
+        wake_slice(log, &mut list, wakes);
+    }
+    log.recycle(list);
+}
+
+fn wake_slice(log: &Log, list: &mut Vec<Waiting>, wakes: &mut Vec<Wake>) {
+    log.wakes(list, SLICE, wakes);
+    for wake in wakes.drain(..) {
         wake.wake();
     }
 }

@@ -1,6 +1,6 @@
 mod cursor;
 mod state;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::sync::{Arc, Weak};
@@ -14,7 +14,8 @@ use crate::{Channel, Entry, Kind, Position, Window};
 
 pub use cursor::{Cursor, Gap};
 pub(crate) use cursor::{Fetched, Run};
-use state::State;
+pub(crate) use state::Mark;
+use state::{Freed, State};
 
 /// A channel's live window: what its subscribers have yet to read, in order.
 ///
@@ -150,7 +151,8 @@ impl Log {
     pub fn append_entry(self: &Arc<Self>, entry: Arc<Entry>, now: Instant) -> Result<Position, Refused> {
         let weight = entry.weight();
         if weight > self.window.largest() + crate::entry::ENTRY_OVERHEAD {
-            return Err(Refused::TooLarge { bytes: weight, limit: self.window.largest() });
+            let bytes = weight - crate::entry::ENTRY_OVERHEAD;
+            return Err(Refused::TooLarge { bytes, limit: self.window.largest() });
         }
         let mut state = self.state.lock();
         if state.end.is_some() {
@@ -159,12 +161,16 @@ impl Log {
         let appended = state.append(entry, weight, &self.window, now);
         let waiting = state.take_waiting();
         let head = state.head();
-        drop(state);
-        self.budget.add(appended.added);
-        self.budget.free(appended.freed);
-        if let Some(segment) = appended.backlog {
-            self.budget.enqueue(self, segment, now);
+        if state.subscribers() > 0 {
+            // Under the lock: who reads it at once must not subtract it before it was added.
+            self.budget.add(weight);
         }
+        drop(state);
+        self.free(appended.freed);
+        if let Some((mark, since)) = appended.backlog {
+            self.budget.enqueue(self, mark, since);
+        }
+        self.budget.enforce();
         self.fanout.wake(self, waiting);
         Ok(head)
     }
@@ -203,15 +209,27 @@ impl Log {
         Ok(Cursor::new(self.clone(), slot, at))
     }
 
-    /// Trims all entries up to and including the one with sequence number `last`, except the newest.
-    pub(crate) fn trim(&self, last: u64) {
-        let freed = self.state.lock().trim(last);
-        self.budget.free(freed);
+    /// Gives up what is left of the backlog `mark`, except the newest entry.
+    pub(crate) fn give_up(&self, mark: Mark) {
+        let freed = self.state.lock().give_up(mark);
+        self.free(freed);
     }
 
-    /// Whether entries up to `last` are still held, and more than the newest.
-    pub(crate) fn holds(&self, last: u64) -> bool {
-        self.state.lock().holds(last)
+    /// Gives up what is too old of the backlog `mark`, and says since when the oldest of the rest has
+    /// waited.
+    pub(crate) fn expire(&self, mark: Mark, now: Instant) -> Option<Instant> {
+        let (rest, freed) = self.state.lock().expire(mark, &self.window, now);
+        self.free(freed);
+        rest
+    }
+
+    /// Whether anything of the backlog `mark` is still held.
+    pub(crate) fn waits(&self, mark: Mark) -> bool {
+        self.state.lock().waits(mark)
+    }
+
+    fn free(&self, freed: Freed) {
+        self.budget.free(freed.bytes);
     }
 
     /// The log's figures now.

@@ -1,7 +1,9 @@
 mod batch;
 mod handle;
-#[cfg(test)]
+mod lanes;
+#[cfg(all(test, not(loom)))]
 mod tests;
+mod turn;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,13 +14,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::call::Call;
-use crate::log::{Behind, Cursor, End, Fetched, Gap, Log};
-use crate::{Backpressure, Disconnect, Entry, Health, Kind, Position, Subscription, Verdict};
+use crate::log::{Behind, End, Log};
+use crate::{Backpressure, Disconnect, Health, Subscription, Verdict};
 
 pub use batch::{Batch, Framing, HEADER};
 use batch::{Span, What};
 pub use handle::{CALLS, Closed, Handle, NotTaken};
 pub(crate) use handle::{Shared, Wake};
+pub use lanes::Lane;
+use lanes::{Attached, Lanes};
 
 /// Everything that a connection is to write: its control lane, and a lane for each subscription.
 ///
@@ -58,8 +62,7 @@ pub(crate) use handle::{Shared, Wake};
 pub struct Outbox {
     shared: Arc<Shared>,
     limits: Limits,
-    lanes: Vec<Place>,
-    free: Vec<u32>,
+    lanes: Lanes,
     ready: VecDeque<Lane>,
     control: VecDeque<Message>,
     control_bytes: usize,
@@ -69,6 +72,9 @@ pub struct Outbox {
     rest: VecDeque<Bytes>,
     events: VecDeque<Event>,
 }
+
+/// Steps in one batch, written or not, after which no other lane has its turn.
+const STEPS: usize = 1024;
 
 /// The bounds of an outbox.
 #[derive(Clone, Copy, Debug)]
@@ -86,24 +92,10 @@ impl Default for Limits {
     }
 }
 
-/// A subscription's path through an outbox. A lane's name is never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Lane {
-    place: u32,
-    generation: u32,
-}
-
-impl Lane {
-    /// The only lane of a subscriber that has no outbox.
-    pub(crate) const fn only() -> Self {
-        Self { place: 0, generation: 0 }
-    }
-}
-
 /// What [`Outbox::poll_fill`] found.
 #[derive(Debug)]
 pub enum Fill {
-    /// The batch holds something to write.
+    /// The batch was filled. It is empty where subscriptions wanted nothing of what they read.
     Batch,
     /// Something has happened that the connection must act on; the batch is empty.
     Event(Event),
@@ -139,44 +131,10 @@ struct Message {
     framed: bool,
 }
 
-/// A place for a lane, and how often it was used.
-struct Place {
-    generation: u32,
-    lane: Option<Attached>,
-}
-
-struct Attached {
-    cursor: Cursor,
-    subscription: Box<dyn Subscription>,
-    policy: Arc<dyn Backpressure>,
-    /// How far the batch being filled has come; between batches, the cursor's own position.
-    filled: Position,
-    /// The entry at this place has no written predecessor.
-    fresh: u64,
-    /// Stands in `ready`.
-    queued: bool,
-}
-
-/// Takes rung lanes over; lets [`Shared`] not know of places.
-trait Readiness {
-    fn ready(&mut self, rung: &mut Vec<Lane>);
-}
-
-struct Ring<'a> {
-    lanes: &'a mut [Place],
-    ready: &'a mut VecDeque<Lane>,
-}
-
-impl Readiness for Ring<'_> {
-    fn ready(&mut self, rung: &mut Vec<Lane>) {
-        for lane in rung.drain(..) {
-            if let Some(attached) = attached(self.lanes, lane)
-                && !attached.queued
-            {
-                attached.queued = true;
-                self.ready.push_back(lane);
-            }
-        }
+impl Message {
+    /// What it counts for against [`Limits::control`], in bytes.
+    fn weight(&self) -> usize {
+        self.bytes.len() + size_of::<Self>()
     }
 }
 
@@ -186,8 +144,7 @@ impl Outbox {
         Self {
             shared: Arc::default(),
             limits,
-            lanes: Vec::new(),
-            free: Vec::new(),
+            lanes: Lanes::default(),
             ready: VecDeque::new(),
             control: VecDeque::new(),
             control_bytes: 0,
@@ -223,42 +180,13 @@ impl Outbox {
     /// # Errors
     /// As [`Outbox::subscribe`].
     pub fn reserve(&mut self, log: &Arc<Log>) -> Result<Lane, End> {
-        let place = match self.free.pop() {
-            Some(place) => place,
-            None => {
-                if self.lanes.len() == self.lanes.capacity() {
-                    // Most connections have one subscription or a few: no room for four at once.
-                    self.lanes.reserve_exact(1 + self.lanes.len() / 2);
-                }
-                self.lanes.push(Place { generation: 0, lane: None });
-                (self.lanes.len() - 1) as u32
-            }
-        };
-        let generation = self.lanes[place as usize].generation;
-        let lane = Lane { place, generation };
-        let cursor = match log.subscribe(Wake::new(self.shared.clone(), lane)) {
-            Ok(cursor) => cursor,
-            Err(end) => {
-                self.free.push(place);
-                return Err(end);
-            }
-        };
-        let filled = cursor.position();
-        self.lanes[place as usize].lane = Some(Attached {
-            cursor,
-            subscription: Box::new(Unborn),
-            policy: Arc::new(crate::SkipToOldest),
-            filled,
-            fresh: filled.sequence,
-            queued: true,
-        });
-        Ok(lane)
+        self.lanes.insert(|lane| log.subscribe(Wake::new(self.shared.clone(), lane)))
     }
 
     /// Gives a reserved lane what makes messages of its entries, and starts reading. Of a lane that has
     /// been detached meanwhile, nothing.
     pub fn attach(&mut self, lane: Lane, subscription: Box<dyn Subscription>, policy: Arc<dyn Backpressure>) {
-        if let Some(attached) = attached(&mut self.lanes, lane) {
+        if let Some(attached) = self.lanes.get_mut(lane) {
             attached.subscription = subscription;
             attached.policy = policy;
             // It parks at once if nothing was appended meanwhile, without a turn.
@@ -274,15 +202,7 @@ impl Outbox {
     /// Ends a lane: nothing more of it is written but the rest of a cut message. Returns how far behind
     /// it was; detaching twice is detaching once.
     pub fn detach(&mut self, lane: Lane) -> Option<Behind> {
-        let place = self.lanes.get_mut(lane.place as usize)?;
-        if place.generation != lane.generation {
-            return None;
-        }
-        let gone = place.lane.take()?;
-        place.generation = place.generation.wrapping_add(1);
-        self.free.push(lane.place);
-        let behind = gone.cursor.behind();
-        drop(gone);
+        let behind = self.lanes.remove(lane)?.behind();
         if !self.deferred.is_empty() {
             self.release(lane);
         }
@@ -291,9 +211,7 @@ impl Outbox {
 
     /// The log that a lane reads.
     pub fn log(&self, lane: Lane) -> Option<&Arc<Log>> {
-        let place = self.lanes.get(lane.place as usize)?;
-        let attached = place.lane.as_ref().filter(|_| place.generation == lane.generation)?;
-        Some(attached.cursor.log())
+        Some(self.lanes.get(lane)?.cursor.log())
     }
 
     /// Whether the control lane holds as much as it may: time to stop reading commands.
@@ -304,10 +222,10 @@ impl Outbox {
     /// Adds a message to the control lane, which goes before all subscriptions; with `after`, as soon as
     /// that lane has been read up to what its log holds now.
     pub fn reply(&mut self, message: Bytes, after: Option<Lane>) {
-        self.control_bytes += message.len();
         let message = Message { bytes: message, framed: false };
+        self.control_bytes += message.weight();
         if let Some(lane) = after
-            && let Some(attached) = attached(&mut self.lanes, lane)
+            && let Some(attached) = self.lanes.get_mut(lane)
         {
             let head = attached.cursor.log().head().sequence;
             if attached.cursor.position().sequence < head {
@@ -320,8 +238,9 @@ impl Outbox {
 
     /// Adds bytes that the transport has framed itself, such as a pong of its own, to the control lane.
     pub fn framed(&mut self, bytes: Bytes) {
-        self.control_bytes += bytes.len();
-        self.control.push_back(Message { bytes, framed: true });
+        let message = Message { bytes, framed: true };
+        self.control_bytes += message.weight();
+        self.control.push_back(message);
     }
 
     /// Whether nothing waits to be written but what subscriptions have yet to read.
@@ -337,19 +256,16 @@ impl Outbox {
     /// Fills the empty `batch` with up to about `room` bytes: one message may go over it.
     ///
     /// Events come before data. Pending means that there is nothing to do; the waker is registered for
-    /// the next thing to come. Every batch filled is followed by [`Outbox::unread`].
+    /// the next thing to come.
+    ///
+    /// Every batch filled is followed by [`Outbox::unread`]; also an empty one, which needs no write: its
+    /// subscriptions wanted nothing of what they read.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize, batch: &mut Batch) -> Poll<Fill> {
-        let mut ring = Ring { lanes: &mut self.lanes, ready: &mut self.ready };
-        if let Some(news) = self.shared.collect(cx, &mut ring) {
-            self.events.extend(news.close.map(Event::Close));
-            self.events.extend(news.health.map(Event::Health));
-            self.events.extend(news.calls.into_iter().map(Event::Call));
-        }
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.collect(cx, false) {
             return Poll::Ready(Fill::Event(event));
         }
         self.fill_control(room, batch);
-        while batch.len() < room {
+        while batch.len() < room && batch.ends().len() < STEPS {
             let Some(lane) = self.ready.pop_front() else { break };
             self.fill_lane(lane, room, batch);
         }
@@ -388,14 +304,19 @@ impl Outbox {
         }
         let untaken = spans.iter().rev().filter(|span| span.first >= steps);
         for span in untaken {
-            if let What::Control(message) = &span.what {
-                self.control_bytes += message.bytes.len();
-                self.control.push_front(message.clone());
+            let What::Control(message, after) = &span.what else { continue };
+            self.control_bytes += message.weight();
+            match after {
+                Some((lane, place)) if self.waits_for(*lane, *place) => {
+                    self.deferred.insert(0, (*lane, *place, message.clone()));
+                }
+                _ => self.control.push_front(message.clone()),
             }
         }
         for lane in returned.into_iter().rev() {
-            if let Some(attached) = attached(&mut self.lanes, lane) {
+            if let Some(attached) = self.lanes.get_mut(lane) {
                 attached.filled = attached.cursor.position();
+                attached.debt = 0;
                 if !attached.queued {
                     attached.queued = true;
                     self.ready.push_front(lane);
@@ -429,9 +350,9 @@ impl Outbox {
                     self.rest.extend(batch.part(0, until));
                 }
             }
-            What::Control(_) => {}
+            What::Control(..) => {}
             What::Gap { lane, to, publications } => {
-                let Some(attached) = attached(&mut self.lanes, *lane) else { return };
+                let Some(attached) = self.lanes.get_mut(*lane) else { return };
                 if whole {
                     attached.cursor.advance(*to);
                     sum.missed += publications;
@@ -440,13 +361,15 @@ impl Outbox {
                     returned.push(*lane);
                 }
             }
-            What::Run { lane, run, to_head } => {
-                let Some(attached) = attached(&mut self.lanes, *lane) else { return };
+            What::Run { lane, run, to_head, silent } => {
+                let Some(attached) = self.lanes.get_mut(*lane) else { return };
                 let taken = steps.saturating_sub(span.first).min(end - span.first) as u64;
                 if taken > 0 {
                     let to = run.before(run.from() + taken);
-                    sum.delivered += to.publications_since(&run.before(run.from()));
                     attached.cursor.advance(to);
+                    let publications = to.publications_since(&run.before(run.from()));
+                    let unwanted = if *silent { batch.unwanted(span.first, run, taken) } else { 0 };
+                    sum.delivered += publications - unwanted;
                 }
                 if whole {
                     self.requeue(*lane, *to_head);
@@ -459,9 +382,8 @@ impl Outbox {
 
     /// Parks a lane, or gives it another turn, when all that the batch held of it was taken.
     fn requeue(&mut self, lane: Lane, to_head: bool) {
-        let Some(attached) = attached(&mut self.lanes, lane) else { return };
-        let settled = attached.filled == attached.cursor.position();
-        if settled && !attached.queued && !(to_head && attached.cursor.park()) {
+        let Some(attached) = self.lanes.get_mut(lane) else { return };
+        if attached.settled() && !attached.queued && !(to_head && attached.cursor.park()) {
             attached.queued = true;
             self.ready.push_back(lane);
         }
@@ -473,8 +395,8 @@ impl Outbox {
     pub fn judge(&mut self, stalled: Duration) {
         let lanes: Vec<Lane> = self.ready.iter().copied().collect();
         for lane in lanes {
-            let Some(attached) = attached(&mut self.lanes, lane) else { continue };
-            let behind = Behind { stalled, ..attached.cursor.behind() };
+            let Some(attached) = self.lanes.get_mut(lane) else { continue };
+            let behind = Behind { stalled, ..attached.behind() };
             match attached.policy.judge(&behind) {
                 Verdict::End => self.end(lane, End::Behind(behind)),
                 Verdict::Disconnect(why) => {
@@ -491,112 +413,36 @@ impl Outbox {
     /// pass what needs no room. Health and calls wait until the connection writes again, the latest
     /// health first.
     pub fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let mut ring = Ring { lanes: &mut self.lanes, ready: &mut self.ready };
-        self.shared.listen_stalled(cx, &mut ring);
-        if let Some(why) = self.shared.take_close() {
-            return Poll::Ready(Event::Close(why));
-        }
-        let urgent = |event: &Event| matches!(event, Event::Close(_) | Event::Ended(..));
-        match self.events.iter().position(urgent) {
-            Some(at) => Poll::Ready(self.events.remove(at).expect("its position was just found")),
+        match self.collect(cx, true) {
+            Some(event) => Poll::Ready(event),
             None => Poll::Pending,
         }
     }
 
     /// Publications that the subscriptions have yet to read: what a connection that ends now has missed.
     pub fn unread_publications(&self) -> u64 {
-        let behind = |place: &Place| {
-            let cursor = &place.lane.as_ref()?.cursor;
-            Some(cursor.log().head().publications_since(&cursor.position()))
-        };
-        self.lanes.iter().filter_map(behind).sum()
+        let behind = |lane: &Attached| lane.cursor.log().head().publications_since(&lane.cursor.position());
+        self.lanes.iter().map(behind).sum()
     }
 
-    fn fill_control(&mut self, room: usize, batch: &mut Batch) {
-        if !self.rest.is_empty() {
-            batch.span(What::Rest);
-            for part in self.rest.drain(..) {
-                batch.put(&part);
+    /// Takes rung lanes over, and the next event.
+    fn collect(&mut self, cx: &Context<'_>, stalled: bool) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        let Self { shared, lanes, ready, .. } = self;
+        shared.collect(cx, stalled, |lane| {
+            if let Some(attached) = lanes.get_mut(lane)
+                && !std::mem::replace(&mut attached.queued, true)
+            {
+                ready.push_back(lane);
             }
-            batch.step();
-        }
-        while batch.len() < room {
-            let Some(message) = self.control.pop_front() else { break };
-            self.control_bytes -= message.bytes.len();
-            batch.control(message);
-        }
+        })
     }
 
-    /// Lets one lane have its turn.
-    fn fill_lane(&mut self, lane: Lane, room: usize, batch: &mut Batch) {
-        let quantum = self.limits.quantum;
-        let Self { lanes, ready, events, deferred, control_bytes, .. } = self;
-        let Some(attached) = attached(lanes, lane) else { return };
-        attached.queued = false;
-        let turn = (batch.len() + quantum).min(room);
-        while batch.len() < turn {
-            // Nothing of this lane stands in the batch: its fate can be decided.
-            let settled = attached.filled == attached.cursor.position();
-            let (fetched, behind, head) = attached.cursor.fetch(&attached.filled);
-            let run = match fetched {
-                Fetched::Run(run) => run,
-                Fetched::Head if !settled || attached.cursor.park() => return,
-                Fetched::Head => continue,
-                Fetched::Ended(why) if settled => return self.end(lane, why),
-                // Not before what the batch holds of it is taken; see `requeue`.
-                Fetched::Ended(_) => return,
-            };
-            let verdict = attached.policy.judge(&behind);
-            let skip_to = match verdict {
-                Verdict::Read if run.from() == attached.filled.sequence => None,
-                Verdict::Read => Some(attached.cursor.oldest()),
-                Verdict::SkipToLatest => {
-                    Some(attached.cursor.newest()).filter(|to| to.sequence > attached.filled.sequence)
-                }
-                Verdict::End if settled => return self.end(lane, End::Behind(behind)),
-                Verdict::End => return,
-                Verdict::Disconnect(why) => {
-                    // It is not read any further: what is left is the connection's loss.
-                    events.push_back(Event::Close(why));
-                    return;
-                }
-            };
-            if let Some(to) = skip_to {
-                attached.skip(lane, to, batch);
-                continue;
-            }
-            let first = batch.ends().len();
-            let mut at = run.from();
-            while at < run.to() && batch.len() < turn {
-                let entry = run.entry(at);
-                if matches!(entry.kind(), Kind::Break) && attached.subscription.continuous() {
-                    break;
-                }
-                attached.subscription.write(entry, at > attached.fresh, batch);
-                batch.step();
-                at += 1;
-            }
-            if at == run.from() {
-                if settled {
-                    self.end(lane, End::Discontinuous);
-                }
-                return;
-            }
-            attached.filled = run.before(at);
-            batch.span_from(first, What::Run { lane, run, to_head: at == head });
-            if !deferred.is_empty() {
-                let due = deferred.extract_if(.., |(of, place, _)| *of == lane && *place <= at);
-                for (_, _, message) in due {
-                    *control_bytes -= message.bytes.len();
-                    batch.control(message);
-                }
-            }
-            if at == head {
-                return;
-            }
-        }
-        attached.queued = true;
-        ready.push_back(lane);
+    /// Whether a reply that follows `lane` at `place` has still to wait.
+    fn waits_for(&self, lane: Lane, place: u64) -> bool {
+        self.lanes.get(lane).is_some_and(|attached| attached.cursor.position().sequence < place)
     }
 
     /// Ends a lane for `why` and says so.
@@ -626,21 +472,6 @@ impl Outbox {
     }
 }
 
-impl Attached {
-    /// Leaves out what lies before `to`, with a gap notice.
-    fn skip(&mut self, lane: Lane, to: Position, batch: &mut Batch) {
-        let gap = Gap { from: self.filled, to };
-        let first = batch.ends().len();
-        if gap.publications() > 0 {
-            self.subscription.gap(&gap, batch);
-        }
-        batch.step();
-        batch.span_from(first, What::Gap { lane, to, publications: gap.publications() });
-        self.filled = to;
-        self.fresh = to.sequence;
-    }
-}
-
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.shared.leave();
@@ -650,22 +481,10 @@ impl Drop for Outbox {
 impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
-            .field("lanes", &(self.lanes.len() - self.free.len()))
+            .field("lanes", &self.lanes.len())
             .field("ready", &self.ready.len())
             .field("control_bytes", &self.control_bytes)
             .finish_non_exhaustive()
     }
 }
 
-/// A subscription that is still being made: its lane is not read.
-struct Unborn;
-
-impl Subscription for Unborn {
-    fn write(&mut self, _: &Entry, _: bool, _: &mut Batch) {}
-    fn gap(&mut self, _: &Gap, _: &mut Batch) {}
-}
-
-fn attached(lanes: &mut [Place], lane: Lane) -> Option<&mut Attached> {
-    let place = lanes.get_mut(lane.place as usize)?;
-    if place.generation == lane.generation { place.lane.as_mut() } else { None }
-}

@@ -213,6 +213,8 @@ pub struct Subscribed {
     pub was_recovering: bool,
     /// Whether deltas may come.
     pub delta: bool,
+    /// Whether joins and leaves come.
+    pub join_leave: bool,
     /// The application's own.
     pub data: Bytes,
 }

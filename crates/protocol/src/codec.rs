@@ -126,6 +126,13 @@ impl<'a, M> Messages<'a, M> {
     }
 }
 
+impl<'a, M> Messages<'a, M> {
+    /// What has not been read yet. Reading it as a frame of its own goes on from here, unless it is empty.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
 impl<M> Iterator for Messages<'_, M>
 where
     M: prost::Message + DeserializeOwned + Default,

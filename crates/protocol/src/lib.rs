@@ -2,14 +2,20 @@
 //!
 //! - [`message`]: every message of the protocol, for both encodings.
 //! - [`Encoding`]: frames into commands, replies and pushes into bytes.
+//! - [`Centrifuge`]: the protocol, whose [`Session`](tidegate_core::protocol::Session) turns commands into requests.
 //! - [`code`]: the codes of errors, disconnects and unsubscribes, and their texts.
 //!
 //! Nothing here does I/O or reads a clock.
 
 pub mod code;
 mod codec;
+mod convert;
 pub mod message;
+mod session;
+mod subscription;
 
 pub use code::{Disconnect, ErrorCode, Unsubscribe};
 pub use codec::{Commands, Encoding, Malformed, Messages, NotJson, Replies, is_json};
+pub use convert::publication;
 pub use message::{Command, Publication, Push, Reply};
+pub use session::{Centrifuge, Options};

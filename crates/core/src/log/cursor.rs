@@ -131,7 +131,7 @@ impl Cursor {
     /// Parks if everything is read. If not, there is more to fetch.
     pub(crate) fn park(&self) -> bool {
         let (parked, freed) = self.log.state.lock().park(self.slot, self.at.sequence);
-        self.log.budget.free(freed);
+        self.log.free(freed);
         parked
     }
 }
@@ -143,7 +143,7 @@ impl Drop for Cursor {
         let idle = state.subscribers() == 0;
         drop(state);
         drop(wake);
-        self.log.budget.free(freed);
+        self.log.free(freed);
         if idle && let Some(owner) = self.log.owner.as_ref().and_then(std::sync::Weak::upgrade) {
             owner.idle(&self.log);
         }

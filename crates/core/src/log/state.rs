@@ -23,10 +23,14 @@ pub(super) struct State {
     /// Subscribers that have read up to the head.
     parked: usize,
     waiting: Vec<Waiting>,
+    /// A wait list that has been woken: the next one's allocation.
+    spare: Vec<Waiting>,
     /// Entries that the last backlog held: what the next first segment is sized by.
     backlog: usize,
     /// The sequence number up to which the node's budget knows of this log's segments.
     queued: u64,
+    /// How often everybody had read everything: what the budget was told before is void.
+    cleared: u64,
     pub(super) end: Option<End>,
 }
 
@@ -45,12 +49,39 @@ const NOWHERE: u64 = u64::MAX;
 /// What appending changed.
 #[derive(Default)]
 pub(super) struct Appended {
-    /// Bytes that the log now holds more.
-    pub(super) added: usize,
-    /// Bytes that it gave up to stay inside its window.
-    pub(super) freed: usize,
-    /// The last sequence number of a segment that has begun to hold a backlog.
-    pub(super) backlog: Option<u64>,
+    /// What was given up to stay inside the window.
+    pub(super) freed: Freed,
+    /// A segment that has begun to hold a backlog, and since when its oldest entry waits.
+    pub(super) backlog: Option<(Mark, Instant)>,
+}
+
+/// A backlog as the node's budget names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The sequence number of its last entry, written or not.
+    last: u64,
+    /// [`State::cleared`] when it began.
+    cleared: u64,
+}
+
+/// What a log gave up. To be dropped when its lock is free: a payload may run code of others when it goes,
+/// and a long backlog takes its time.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Freed {
+    pub(super) bytes: usize,
+    first: Option<Arc<Segment>>,
+    others: VecDeque<Arc<Segment>>,
+}
+
+impl Freed {
+    fn keep(&mut self, segment: Option<Arc<Segment>>) {
+        if self.first.is_none() {
+            self.first = segment;
+        } else {
+            self.others.extend(segment);
+        }
+    }
 }
 
 impl State {
@@ -70,7 +101,7 @@ impl State {
         Figures {
             subscribers: self.subscribers,
             behind: self.subscribers - self.parked,
-            entries: self.head.sequence - self.base.sequence,
+            entries: self.len(),
             bytes: self.head.bytes_since(&self.base),
             head: self.head,
         }
@@ -100,47 +131,95 @@ impl State {
         let segment = self.segments.back().expect("one was pushed where there was none");
         let limit = segment.limit();
         self.head = segment.append(&self.head, entry, now);
-        let mut freed = 0;
+        let mut freed = Freed::default();
         while self.over(window, now) {
-            freed += self.trim(self.base.sequence);
+            self.trim(self.base.sequence, &mut freed);
         }
-        let backlog = self.head.sequence - self.base.sequence > 1 && limit > self.queued;
-        if backlog {
+        let backlog = (self.len() > 1 && limit > self.queued).then(|| {
+            let oldest = self.queued.clamp(self.base.sequence, self.head.sequence - 1);
             self.queued = limit;
-        }
-        Appended { added: weight, freed, backlog: backlog.then(|| limit - 1) }
+            (Mark { last: limit - 1, cleared: self.cleared }, self.at(oldest))
+        });
+        Appended { freed, backlog }
     }
 
     /// Whether the oldest entry must go.
     fn over(&self, window: &Window, now: Instant) -> bool {
-        let entries = self.head.sequence - self.base.sequence;
-        if entries <= 1 {
-            return false;
-        }
-        let oldest = self.segments[0].get(self.base.sequence);
-        entries > window.entries as u64
-            || self.head.bytes_since(&self.base) > window.bytes as u64
-            || now.saturating_duration_since(oldest.at) > window.age
+        self.len() > 1
+            && (self.len() > window.entries as u64
+                || self.head.bytes_since(&self.base) > window.bytes as u64
+                || self.aged(window, now))
     }
 
-    /// Gives up the entries up to and including `last`, except the newest; returns the bytes freed.
-    pub(super) fn trim(&mut self, last: u64) -> usize {
+    /// Whether the oldest entry, of several, is older than the window allows.
+    fn aged(&self, window: &Window, now: Instant) -> bool {
+        now.saturating_duration_since(self.at(self.base.sequence)) > window.age
+    }
+
+    /// When the entry `sequence`, which lies between base and head, was appended.
+    fn at(&self, sequence: u64) -> Instant {
+        self.segments[self.holder(sequence)].get(sequence).at
+    }
+
+    /// Entries held.
+    fn len(&self) -> u64 {
+        self.head.sequence - self.base.sequence
+    }
+
+    /// Gives up the entries up to and including `last`, except the newest.
+    fn trim(&mut self, last: u64, freed: &mut Freed) {
         let to = (last + 1).min(self.head.sequence.saturating_sub(1));
         if to <= self.base.sequence {
-            return 0;
+            return;
         }
         let base = self.segments[self.holder(to)].before(to);
-        let freed = base.bytes_since(&self.base) as usize;
+        freed.bytes += base.bytes_since(&self.base) as usize;
         self.base = base;
         while self.segments.get(1).is_some_and(|second| second.first() <= to) {
-            self.segments.pop_front();
+            freed.keep(self.segments.pop_front());
+        }
+    }
+
+    /// Gives up what is left of the backlog `mark`, except the newest entry.
+    pub(super) fn give_up(&mut self, mark: Mark) -> Freed {
+        let mut freed = Freed::default();
+        if mark.cleared == self.cleared {
+            self.trim(mark.last, &mut freed);
+            self.forget(mark);
         }
         freed
     }
 
-    /// Whether entries up to `last` are still held, and more than the newest.
-    pub(super) fn holds(&self, last: u64) -> bool {
-        self.base.sequence <= last && self.head.sequence - self.base.sequence > 1
+    /// Gives up what is too old of the backlog `mark`, and says since when the oldest of the rest has
+    /// waited.
+    pub(super) fn expire(&mut self, mark: Mark, window: &Window, now: Instant) -> (Option<Instant>, Freed) {
+        let mut freed = Freed::default();
+        while self.holds(mark) && self.aged(window, now) {
+            self.trim(self.base.sequence, &mut freed);
+        }
+        let rest = self.waits(mark).then(|| self.at(self.base.sequence));
+        (rest, freed)
+    }
+
+    /// Whether anything of the backlog `mark` is still held; if not, the budget is told anew of what
+    /// comes.
+    pub(super) fn waits(&mut self, mark: Mark) -> bool {
+        let holds = self.holds(mark);
+        if !holds {
+            self.forget(mark);
+        }
+        holds
+    }
+
+    fn holds(&self, mark: Mark) -> bool {
+        mark.cleared == self.cleared && self.base.sequence <= mark.last && self.len() > 1
+    }
+
+    /// The budget has forgotten `mark`, whose segment may go on growing.
+    fn forget(&mut self, mark: Mark) {
+        if mark.cleared == self.cleared && mark.last + 1 == self.queued {
+            self.queued = self.base.sequence;
+        }
     }
 
     /// Which segment holds `sequence`, which lies between base and head.
@@ -183,14 +262,14 @@ impl State {
     }
 
     /// Parks the subscriber if `sequence` is the head; parking twice is parking once. Returns whether it
-    /// is parked, and the bytes freed because it was the last one behind.
-    pub(super) fn park(&mut self, slot: u32, sequence: u64) -> (bool, usize) {
+    /// is parked, and what was freed because it was the last one behind.
+    pub(super) fn park(&mut self, slot: u32, sequence: u64) -> (bool, Freed) {
         if sequence != self.head.sequence || self.end.is_some() {
-            return (false, 0);
+            return (false, Freed::default());
         }
         let place = &mut self.slots[slot as usize];
         if place.parked == sequence {
-            return (true, 0);
+            return (true, Freed::default());
         }
         place.parked = sequence;
         self.parked += 1;
@@ -198,9 +277,9 @@ impl State {
         (true, self.clear_if_read())
     }
 
-    /// Removes the subscriber. Returns the bytes freed because it was the last one behind, and what woke
+    /// Removes the subscriber. Returns what was freed because it was the last one behind, and what woke
     /// it, to be dropped when the lock is free.
-    pub(super) fn leave(&mut self, slot: u32) -> (usize, Option<Wake>) {
+    pub(super) fn leave(&mut self, slot: u32) -> (Freed, Option<Wake>) {
         let place = &mut self.slots[slot as usize];
         if place.parked == self.head.sequence {
             self.parked -= 1;
@@ -213,6 +292,7 @@ impl State {
             self.slots = Vec::new();
             self.free = Vec::new();
             self.waiting = Vec::new();
+            self.spare = Vec::new();
         } else if self.waiting.len() > 2 * self.parked + 64 {
             // Those who left while parked: each is swept out once, so a mass departure is linear.
             let slots = &self.slots;
@@ -224,27 +304,41 @@ impl State {
         (self.clear_if_read(), wake)
     }
 
-    /// Gives up everything if everybody has read it; returns the bytes freed.
-    fn clear_if_read(&mut self) -> usize {
+    /// Gives up everything if everybody has read it.
+    fn clear_if_read(&mut self) -> Freed {
+        let mut freed = Freed::default();
         if self.parked != self.subscribers || self.segments.is_empty() {
-            return 0;
+            return freed;
         }
-        let freed = self.head.bytes_since(&self.base) as usize;
+        freed.bytes = self.head.bytes_since(&self.base) as usize;
         self.backlog = ((self.head.sequence - self.segments[0].first()) as usize).min(SEGMENT_ENTRIES);
         self.base = self.head;
-        self.segments.clear();
+        self.queued = self.head.sequence;
+        self.cleared += 1;
+        // Where subscribers keep up, the queue's allocation is kept; a long backlog's goes with it.
+        if self.segments.len() == 1 {
+            freed.keep(self.segments.pop_front());
+        } else {
+            freed.others = std::mem::take(&mut self.segments);
+        }
         freed
     }
 
     pub(super) fn take_waiting(&mut self) -> Vec<Waiting> {
-        std::mem::take(&mut self.waiting)
+        std::mem::replace(&mut self.waiting, std::mem::take(&mut self.spare))
     }
 
+    /// Takes back the allocation of a list that has been woken: where some have parked meanwhile, for
+    /// the list after theirs.
     pub(super) fn recycle(&mut self, mut list: Vec<Waiting>) {
-        if self.waiting.capacity() < list.capacity() && self.subscribers > 0 {
-            list.clear();
-            list.append(&mut self.waiting);
+        if self.subscribers == 0 {
+            return;
+        }
+        list.clear();
+        if self.waiting.is_empty() && self.waiting.capacity() < list.capacity() {
             self.waiting = list;
+        } else if self.spare.capacity() < list.capacity() {
+            self.spare = list;
         }
     }
 

@@ -3,8 +3,8 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::Lane;
-use crate::Position;
 use crate::log::Run;
+use crate::{Disconnect, Position};
 
 /// How a transport marks where a message begins and ends.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,8 @@ pub struct Batch {
     ends: Vec<u32>,
     /// Whose the steps are, in order.
     spans: Vec<Span>,
+    /// Why the connection cannot go on.
+    closing: Option<Disconnect>,
 }
 
 /// Consecutive steps of a batch that belong together: what to do with those that the socket took, and
@@ -56,10 +58,10 @@ pub(super) struct Span {
 pub(super) enum What {
     /// The end of a message that was cut before.
     Rest,
-    /// A message of the control lane.
-    Control(super::Message),
-    /// Entries of a lane; `to_head`: the last of them is the log's last.
-    Run { lane: Lane, run: Run, to_head: bool },
+    /// A message of the control lane; one that had to wait until a lane was read up to a place, with that.
+    Control(super::Message, Option<(Lane, u64)>),
+    /// Entries of a lane; `to_head`: the last of them is the log's last; `silent`: some were not wanted.
+    Run { lane: Lane, run: Run, to_head: bool, silent: bool },
     /// A lane's gap notice, of so many publications, and where it goes on.
     Gap { lane: Lane, to: Position, publications: u64 },
 }
@@ -67,6 +69,9 @@ pub(super) enum What {
 /// Messages up to this many bytes are copied into the batch; larger ones are shared: an extra slice of a
 /// vectored write costs about as much as copying this.
 const COPIED: usize = 4096;
+
+/// What an empty batch keeps, in bytes: twice the usual room of a write.
+const KEPT: usize = 128 * 1024;
 
 impl Batch {
     /// An empty batch.
@@ -78,6 +83,7 @@ impl Batch {
             len: 0,
             ends: Vec::new(),
             spans: Vec::new(),
+            closing: None,
         }
     }
 
@@ -96,6 +102,15 @@ impl Batch {
         self.put(message);
         self.buffer.extend_from_slice(self.framing.suffix);
         self.len += self.framing.suffix.len();
+    }
+
+    /// Says that the connection cannot go on: an entry cannot be told to this client.
+    pub fn close(&mut self, why: Disconnect) {
+        self.closing.get_or_insert(why);
+    }
+
+    pub(super) fn take_closing(&mut self) -> Option<Disconnect> {
+        self.closing.take()
     }
 
     /// Bytes in the batch.
@@ -158,13 +173,13 @@ impl Batch {
     }
 
     /// Adds a message of the control lane, as a step of its own.
-    pub(super) fn control(&mut self, message: super::Message) {
+    pub(super) fn control(&mut self, message: super::Message, after: Option<(Lane, u64)>) {
         if message.framed {
             self.put(&message.bytes);
         } else {
             self.message(&message.bytes);
         }
-        self.span(What::Control(message));
+        self.span(What::Control(message, after));
         self.step();
     }
 
@@ -180,6 +195,17 @@ impl Batch {
 
     pub(super) fn ends(&self) -> &[u32] {
         &self.ends
+    }
+
+    /// Of the first `count` entries of `run`, whose steps begin with `first`, the publications of which
+    /// nothing was written.
+    pub(super) fn unwanted(&self, first: usize, run: &Run, count: u64) -> u64 {
+        let start = |step: usize| if step == 0 { 0 } else { self.ends[step - 1] };
+        let unwanted = |i: &u64| {
+            let step = first + *i as usize;
+            self.ends[step] == start(step) && run.entry(run.from() + i).publication().is_some()
+        };
+        (0..count).filter(unwanted).count() as u64
     }
 
     /// The bytes from `from` to `to`: a slice of a shared message, or a copy of a small one.
@@ -207,12 +233,14 @@ impl Batch {
         parts
     }
 
-    /// Empties the batch, keeping its buffers but for what one huge message left behind.
+    /// Empties the batch, keeping its buffer but for what an unusually long one has left behind.
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
+        self.buffer.shrink_to(KEPT);
         self.slices.clear();
         self.ends.clear();
         self.spans.clear();
+        self.closing = None;
         self.len = 0;
     }
 }

@@ -3,8 +3,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::{Lane, Readiness};
+use super::{Event, Lane};
 use crate::call::Call;
+use crate::fanout::listen;
 use crate::sync::Mutex;
 use crate::{Disconnect, Health};
 
@@ -46,15 +47,17 @@ struct State {
     rung: Vec<Lane>,
     waker: Option<Waker>,
     gone: bool,
+    /// It has been asked to close.
+    closing: bool,
     news: Option<Box<News>>,
 }
 
 /// What others want of a connection, which is rare.
 #[derive(Default)]
-pub(super) struct News {
-    pub(super) close: Option<Disconnect>,
-    pub(super) health: Option<Health>,
-    pub(super) calls: VecDeque<Call>,
+struct News {
+    close: Option<Disconnect>,
+    health: Option<Health>,
+    calls: VecDeque<Call>,
 }
 
 /// What a log keeps of a subscriber: which lane of which connection to ring.
@@ -94,40 +97,27 @@ impl fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// Moves rung lanes into `into` and what others want into `news`; registers the waker if there was
-    /// neither.
-    pub(super) fn collect(&self, cx: &mut Context<'_>, into: &mut dyn Readiness) -> Option<Box<News>> {
+    /// Hands over the rung lanes and the next thing that others want, closing before the rest; registers
+    /// the waker for what comes later. Of one that is `stalled`, only closing is looked at.
+    pub(super) fn collect(&self, cx: &Context<'_>, stalled: bool, ring: impl FnMut(Lane)) -> Option<Event> {
         let mut state = self.state.lock();
-        into.ready(&mut state.rung);
-        if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        state.news.take()
-    }
-
-    /// Like [`Shared::collect`], leaving the news where it is.
-    pub(super) fn listen_stalled(&self, cx: &mut Context<'_>, into: &mut dyn Readiness) {
-        let mut state = self.state.lock();
-        into.ready(&mut state.rung);
-        if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
+        state.rung.drain(..).for_each(ring);
+        let event = state.next(stalled);
+        let old = listen(&mut state.waker, cx);
+        drop(state);
+        drop(old);
+        event
     }
 
     /// Registers the waker for the next ring, and says whether something has rung already.
-    pub(crate) fn listen(&self, cx: &mut Context<'_>) -> bool {
+    pub(crate) fn listen(&self, cx: &Context<'_>) -> bool {
         let mut state = self.state.lock();
         let rung = !state.rung.is_empty();
         state.rung.clear();
-        if !state.waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
+        let old = listen(&mut state.waker, cx);
+        drop(state);
+        drop(old);
         rung
-    }
-
-    /// The reason to close, for a connection that has no room to be told anything else.
-    pub(super) fn take_close(&self) -> Option<Disconnect> {
-        self.state.lock().news.as_mut()?.close.take()
     }
 
     pub(super) fn leave(&self) {
@@ -140,14 +130,35 @@ impl Shared {
     }
 }
 
+impl State {
+    /// Takes what is to be done next.
+    fn next(&mut self, stalled: bool) -> Option<Event> {
+        let news = self.news.as_mut()?;
+        if let Some(why) = news.close.take() {
+            return Some(Event::Close(why));
+        }
+        if stalled {
+            return None;
+        }
+        let health = news.health.take().map(Event::Health);
+        let event = health.or_else(|| news.calls.pop_front().map(Event::Call));
+        if news.calls.is_empty() {
+            self.news = None;
+        }
+        event
+    }
+}
+
 impl Handle {
     /// Asks the connection to close for `why`. The first reason stands; asking again changes nothing.
     ///
     /// # Errors
     /// [`Closed`] if it has gone already.
     pub fn close(&self, why: Disconnect) -> Result<(), Closed> {
-        self.tell(|news| {
-            news.close.get_or_insert(why);
+        self.tell(|state| {
+            if !std::mem::replace(&mut state.closing, true) {
+                state.news.get_or_insert_default().close = Some(why);
+            }
             Ok(())
         })
         .map_err(|_| Closed)
@@ -159,8 +170,8 @@ impl Handle {
     /// # Errors
     /// [`Closed`] if it has gone already.
     pub fn health(&self, health: Health) -> Result<(), Closed> {
-        self.tell(|news| {
-            news.health = Some(health);
+        self.tell(|state| {
+            state.news.get_or_insert_default().health = Some(health);
             Ok(())
         })
         .map_err(|_| Closed)
@@ -171,7 +182,8 @@ impl Handle {
     /// # Errors
     /// [`NotTaken`] if it has gone, or has too many waiting.
     pub fn call(&self, call: Call) -> Result<(), NotTaken> {
-        self.tell(|news| {
+        self.tell(|state| {
+            let news = state.news.get_or_insert_default();
             if news.calls.len() >= CALLS {
                 return Err(NotTaken::Full);
             }
@@ -185,12 +197,12 @@ impl Handle {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn tell(&self, what: impl FnOnce(&mut News) -> Result<(), NotTaken>) -> Result<(), NotTaken> {
+    fn tell(&self, what: impl FnOnce(&mut State) -> Result<(), NotTaken>) -> Result<(), NotTaken> {
         let mut state = self.0.state.lock();
         if state.gone {
             return Err(NotTaken::Closed);
         }
-        what(state.news.get_or_insert_default())?;
+        what(&mut state)?;
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {

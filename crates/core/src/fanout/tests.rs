@@ -1,0 +1,104 @@
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::time::Instant;
+
+use super::{Fanout, SLICE};
+use crate::{Budget, Kind, Log, Publication, Reader, Window};
+
+#[derive(Default)]
+struct Rings(AtomicUsize);
+
+impl Wake for Rings {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A log with so many parked subscribers, who ring one bell.
+fn crowd(fanout: &Arc<Fanout>, subscribers: usize) -> (Arc<Log>, Vec<Reader>, Arc<Rings>) {
+    let log = Log::new("news".into(), Window::default(), fanout.clone(), Budget::new(0));
+    let rings = Arc::new(Rings::default());
+    let waker = Waker::from(rings.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut readers: Vec<Reader> = (0..subscribers).map(|_| Reader::new(&log).expect("it lives")).collect();
+    readers.iter_mut().for_each(|reader| assert!(reader.poll_next(&mut cx).is_pending()));
+    (log, readers, rings)
+}
+
+fn publish(log: &Arc<Log>) {
+    log.append(Kind::Publication(Publication::new("x")), Instant::now()).expect("it fits");
+}
+
+/// Publishes to `subscribers` with a runner that is polled once per expected figure: how many have been
+/// rung after publishing, and after each poll.
+#[track_caller]
+fn check(subscribers: usize, expected: &[usize]) {
+    let fanout = Fanout::new();
+    let mut runner = pin!(fanout.clone().run());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    let (log, _readers, rings) = crowd(&fanout, subscribers);
+    publish(&log);
+    let mut found = vec![rings.0.load(Ordering::Relaxed)];
+    while found.len() < expected.len() {
+        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        found.push(rings.0.load(Ordering::Relaxed));
+    }
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_publisher_wakes_one_slice_and_the_runner_the_rest() {
+    check(3, &[3, 3]);
+    check(SLICE, &[SLICE, SLICE]);
+    check(SLICE + 1, &[SLICE, SLICE + 1, SLICE + 1]);
+    check(3 * SLICE, &[SLICE, 2 * SLICE, 3 * SLICE, 3 * SLICE]);
+}
+
+#[test]
+fn without_a_runner_the_publisher_wakes_all() {
+    let (log, _readers, rings) = crowd(&Fanout::new(), 1000);
+    publish(&log);
+    assert_eq!(rings.0.load(Ordering::Relaxed), 1000);
+}
+
+#[test]
+fn channels_take_turns() {
+    let fanout = Fanout::new();
+    let mut runner = pin!(fanout.clone().run());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    let (long, _long, _) = crowd(&fanout, 100 * SLICE);
+    let (short, _short, rings) = crowd(&fanout, SLICE + 1);
+    publish(&long);
+    publish(&short);
+    for _ in 0..2 {
+        assert!(runner.as_mut().poll(&mut cx).is_pending());
+    }
+    assert_eq!(rings.0.load(Ordering::Relaxed), SLICE + 1);
+}
+
+#[test]
+fn a_runner_that_is_dropped_wakes_what_was_left() {
+    let fanout = Fanout::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (log, mut readers, rings) = crowd(&fanout, 1000);
+    {
+        let mut runner = pin!(fanout.clone().run());
+        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        publish(&log);
+        assert_eq!(rings.0.load(Ordering::Relaxed), SLICE);
+    }
+    assert_eq!(rings.0.load(Ordering::Relaxed), 1000);
+    // And from now on publishers wake all themselves.
+    let waker = Waker::from(rings.clone());
+    let mut cx = Context::from_waker(&waker);
+    for reader in &mut readers {
+        while reader.poll_next(&mut cx).is_ready() {}
+    }
+    publish(&log);
+    assert_eq!(rings.0.load(Ordering::Relaxed), 2000);
+}

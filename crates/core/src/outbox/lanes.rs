@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use super::batch::{Batch, What};
+use crate::log::{Behind, Cursor, Gap};
+use crate::{Backpressure, Entry, Position, Subscription};
+
+/// A subscription's path through an outbox. A lane's name is never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lane {
+    place: u32,
+    generation: u32,
+}
+
+impl Lane {
+    /// The only lane of a subscriber that has no outbox.
+    pub(crate) const fn only() -> Self {
+        Self { place: 0, generation: 0 }
+    }
+}
+
+/// The lanes of an outbox: places that are used again, each time under another name.
+#[derive(Default)]
+pub(super) struct Lanes {
+    places: Vec<Place>,
+    free: Vec<u32>,
+}
+
+/// A place for a lane, and how often it was used.
+struct Place {
+    generation: u32,
+    lane: Option<Attached>,
+}
+
+/// What stands in a lane.
+pub(super) struct Attached {
+    pub(super) cursor: Cursor,
+    pub(super) subscription: Box<dyn Subscription>,
+    pub(super) policy: Arc<dyn Backpressure>,
+    /// How far the batch being filled has come; between batches, the cursor's own position.
+    pub(super) filled: Position,
+    /// The entry at this place has no written predecessor.
+    pub(super) fresh: u64,
+    /// What it wrote beyond its turns, in bytes: large messages are paid for with later turns.
+    pub(super) debt: u32,
+    /// Stands in the outbox's `ready`, or is not to.
+    pub(super) queued: bool,
+}
+
+impl Lanes {
+    /// Adds a lane that reads through the cursor that `take` gets for it.
+    pub(super) fn insert<E>(&mut self, take: impl FnOnce(Lane) -> Result<Cursor, E>) -> Result<Lane, E> {
+        let place = match self.free.pop() {
+            Some(place) => place,
+            None => {
+                if self.places.len() == self.places.capacity() {
+                    // Most connections have one subscription or a few: no room for four at once.
+                    self.places.reserve_exact(1 + self.places.len() / 2);
+                }
+                self.places.push(Place { generation: 0, lane: None });
+                u32::try_from(self.places.len() - 1).expect("fewer lanes than 2^32")
+            }
+        };
+        let lane = Lane { place, generation: self.places[place as usize].generation };
+        match take(lane) {
+            Ok(cursor) => {
+                self.places[place as usize].lane = Some(Attached::reserved(cursor));
+                Ok(lane)
+            }
+            Err(error) => {
+                self.free.push(place);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, lane: Lane) -> Option<Attached> {
+        let place = self.places.get_mut(lane.place as usize)?;
+        if place.generation != lane.generation {
+            return None;
+        }
+        let gone = place.lane.take()?;
+        place.generation = place.generation.wrapping_add(1);
+        self.free.push(lane.place);
+        Some(gone)
+    }
+
+    pub(super) fn get(&self, lane: Lane) -> Option<&Attached> {
+        let place = self.places.get(lane.place as usize)?;
+        place.lane.as_ref().filter(|_| place.generation == lane.generation)
+    }
+
+    pub(super) fn get_mut(&mut self, lane: Lane) -> Option<&mut Attached> {
+        let place = self.places.get_mut(lane.place as usize)?;
+        place.lane.as_mut().filter(|_| place.generation == lane.generation)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Attached> {
+        self.places.iter().filter_map(|place| place.lane.as_ref())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+}
+
+impl Attached {
+    fn reserved(cursor: Cursor) -> Self {
+        let filled = cursor.position();
+        Self {
+            cursor,
+            subscription: Box::new(Unborn),
+            policy: Arc::new(crate::SkipToOldest),
+            filled,
+            fresh: filled.sequence,
+            debt: 0,
+            queued: true,
+        }
+    }
+
+    /// Nothing of this lane stands in the batch: its fate can be decided.
+    pub(super) fn settled(&self) -> bool {
+        self.filled == self.cursor.position()
+    }
+
+    pub(super) fn behind(&self) -> Behind {
+        self.cursor.behind()
+    }
+
+    /// Leaves out what lies before `to`, with a gap notice.
+    pub(super) fn skip(&mut self, lane: Lane, to: Position, batch: &mut Batch) {
+        let gap = Gap { from: self.filled, to };
+        let first = batch.ends().len();
+        if gap.publications() > 0 {
+            self.subscription.gap(&gap, batch);
+        }
+        batch.step();
+        batch.span_from(first, What::Gap { lane, to, publications: gap.publications() });
+        self.filled = to;
+        self.fresh = to.sequence;
+    }
+}
+
+/// A subscription that is still being made: its lane is not read.
+struct Unborn;
+
+impl Subscription for Unborn {
+    fn write(&mut self, _: &Entry, _: bool, _: &mut Batch) {}
+    fn gap(&mut self, _: &Gap, _: &mut Batch) {}
+}

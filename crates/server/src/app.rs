@@ -1,0 +1,36 @@
+use std::sync::Arc;
+
+use tidegate_core::{Admission, Authenticator, Hooks, Hub, Protocol};
+use tokio_util::task::TaskTracker;
+
+use crate::meters::Meters;
+use crate::settings::Settings;
+use crate::wheel::Wheel;
+
+/// What all connections of a server share.
+pub(crate) struct App {
+    pub(crate) hub: Hub,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
+    pub(crate) settings: Settings,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) wheel: Arc<Wheel>,
+    pub(crate) meters: Meters,
+    /// Every connection's task: the server ends after the last one.
+    pub(crate) tasks: TaskTracker,
+    /// The node is stopping: nothing new is taken.
+    pub(crate) draining: std::sync::atomic::AtomicBool,
+}
+
+impl App {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("hub", &self.hub).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,176 @@
+//! Channels and their namespaces.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::form;
+use super::proxy::Proxy;
+use super::settings::Config;
+
+/// `channel`: channels and their namespaces.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Channels {
+    /// Options of channels without a namespace.
+    pub without_namespace: ChannelOptions,
+    /// Options of the channels of each namespace. Nothing is inherited from `without_namespace`.
+    #[serde(deserialize_with = "form::by_name")]
+    pub namespaces: BTreeMap<String, ChannelOptions>,
+    /// Time the position of a stream is kept after its last publication.
+    #[serde(deserialize_with = "form::duration")]
+    pub history_meta_ttl: Duration,
+    /// Longest channel name, in bytes.
+    pub max_length: usize,
+    /// Prefix of channels that need a subscription token.
+    pub private_prefix: String,
+    /// What ends the namespace in a channel name.
+    pub namespace_boundary: String,
+    /// What starts the list of allowed users in a channel name.
+    pub user_boundary: String,
+    /// What separates allowed users in a channel name.
+    pub user_separator: String,
+    /// The proxies called `default`.
+    pub proxy: ChannelProxies,
+}
+
+/// `channel.proxy`: the proxies called `default`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ChannelProxies {
+    /// Asked whether a client may subscribe.
+    pub subscribe: Proxy,
+    /// Asked whether a client may publish.
+    pub publish: Proxy,
+    /// Asked whether a subscription may go on.
+    pub sub_refresh: Proxy,
+}
+
+/// `channel.without_namespace` and each of `channel.namespaces`: what the channels of a namespace are like.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ChannelOptions {
+    /// Whether it is kept who is subscribed.
+    pub presence: bool,
+    /// Whether there are join and leave messages.
+    pub join_leave: bool,
+    /// Whether join and leave messages go to clients that did not ask for them.
+    pub force_push_join_leave: bool,
+    /// Publications kept in history; 0 keeps none.
+    pub history_size: usize,
+    /// Time publications are kept in history; zero keeps none.
+    #[serde(deserialize_with = "form::duration")]
+    pub history_ttl: Duration,
+    /// Time the position of a stream is kept; `None` takes that of all channels.
+    #[serde(deserialize_with = "form::some_duration")]
+    pub history_meta_ttl: Option<Duration>,
+    /// Whether every subscription is positioned.
+    pub force_positioning: bool,
+    /// Whether clients may ask for positioned subscriptions.
+    pub allow_positioning: bool,
+    /// Whether every subscription is recoverable.
+    pub force_recovery: bool,
+    /// Whether clients may ask for recoverable subscriptions.
+    pub allow_recovery: bool,
+    /// How subscriptions recover.
+    pub force_recovery_mode: RecoveryMode,
+    /// Delta compression clients may ask for.
+    pub allowed_delta_types: Vec<DeltaType>,
+    /// Whether publications are published as deltas without asking for it each time.
+    pub delta_publish: bool,
+    /// Whether clients may filter publications by tags.
+    pub allow_tags_filter: bool,
+    /// Whether anonymous users may subscribe too.
+    pub allow_subscribe_for_anonymous: bool,
+    /// Whether clients may subscribe.
+    pub allow_subscribe_for_client: bool,
+    /// Whether anonymous users may publish too.
+    pub allow_publish_for_anonymous: bool,
+    /// Whether subscribers may publish.
+    pub allow_publish_for_subscriber: bool,
+    /// Whether clients may publish.
+    pub allow_publish_for_client: bool,
+    /// Whether anonymous users may ask for presence too.
+    pub allow_presence_for_anonymous: bool,
+    /// Whether subscribers may ask for presence.
+    pub allow_presence_for_subscriber: bool,
+    /// Whether clients may ask for presence.
+    pub allow_presence_for_client: bool,
+    /// Whether anonymous users may ask for history too.
+    pub allow_history_for_anonymous: bool,
+    /// Whether subscribers may ask for history.
+    pub allow_history_for_subscriber: bool,
+    /// Whether clients may ask for history.
+    pub allow_history_for_client: bool,
+    /// Whether users named in a channel name may subscribe to it.
+    pub allow_user_limited_channels: bool,
+    /// Regular expression channel names must match.
+    #[serde(deserialize_with = "form::some_text")]
+    pub channel_regex: Option<String>,
+    /// What happens to slow subscribers.
+    pub backpressure: Backpressure,
+    /// Publications a channel holds for subscribers that are behind; at least 1. 4096: four seconds at a
+    /// thousand a second.
+    pub window_size: usize,
+    /// Bytes a channel holds for subscribers that are behind; at least 4096. 2 MiB: twice what a subscriber
+    /// may be behind.
+    pub window_bytes: usize,
+    /// Time a channel holds a publication for subscribers that are behind. 60s: stalled clients on many
+    /// channels must not keep their windows for ever.
+    #[serde(deserialize_with = "form::duration")]
+    pub window_age: Duration,
+    /// Whether the proxy `subscribe_proxy_name` is asked about subscriptions.
+    pub subscribe_proxy_enabled: bool,
+    /// A name of `proxies`, or `default`.
+    pub subscribe_proxy_name: String,
+    /// Whether the proxy `publish_proxy_name` is asked about publications of clients.
+    pub publish_proxy_enabled: bool,
+    /// A name of `proxies`, or `default`.
+    pub publish_proxy_name: String,
+    /// Whether the proxy `sub_refresh_proxy_name` is asked about expiring subscriptions.
+    pub sub_refresh_proxy_enabled: bool,
+    /// A name of `proxies`, or `default`.
+    pub sub_refresh_proxy_name: String,
+}
+
+impl Default for ChannelOptions {
+    fn default() -> Self {
+        Config::default().channel.without_namespace
+    }
+}
+
+/// How subscriptions recover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryMode {
+    /// All that was missed, or nothing.
+    #[serde(alias = "")]
+    Stream,
+    /// The latest publication only.
+    Cache,
+}
+
+/// How publications are compressed against the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeltaType {
+    /// Fossil deltas.
+    Fossil,
+}
+
+/// What happens to a subscriber that is more than `client.queue_max_size` behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backpressure {
+    /// A positioned subscription is ended, for any other the connection.
+    #[serde(rename = "")]
+    Default,
+    /// The oldest publications are skipped.
+    SkipOldest,
+    /// The latest publications are skipped.
+    SkipLatest,
+    /// Only the latest publication of each key is kept.
+    LatestPerKey,
+    /// The subscription is ended.
+    End,
+    /// The connection is ended.
+    Disconnect,
+}

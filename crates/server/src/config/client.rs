@@ -1,0 +1,157 @@
+//! Connections: who may connect, and their limits.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::form;
+use super::proxy::EventProxy;
+use super::secret::Secret;
+
+/// `client`: who may connect, and the limits of connections.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Client {
+    /// Origins from which browsers may connect, with `*` as wildcard; empty refuses every request that has an
+    /// `Origin` header.
+    pub allowed_origins: Vec<String>,
+    /// Keys and claims of connection tokens, and of subscription tokens unless these have their own.
+    pub token: Token,
+    /// Keys and claims of subscription tokens.
+    pub subscription_token: SubscriptionToken,
+    /// Whether a connection without a token is the anonymous user's.
+    pub allow_anonymous_connect_without_token: bool,
+    /// Whether tokens without a user are refused.
+    pub disallow_anonymous_connection_tokens: bool,
+    /// Time between pings.
+    #[serde(deserialize_with = "form::duration")]
+    pub ping_interval: Duration,
+    /// Time a client has to answer a ping; shorter than `ping_interval`.
+    #[serde(deserialize_with = "form::duration")]
+    pub pong_timeout: Duration,
+    /// Time a connection has to refresh after its token expired.
+    #[serde(deserialize_with = "form::duration")]
+    pub expired_close_delay: Duration,
+    /// Time a subscription has to refresh after its token expired.
+    #[serde(deserialize_with = "form::duration")]
+    pub expired_sub_close_delay: Duration,
+    /// Time a client has to send connect.
+    #[serde(deserialize_with = "form::duration")]
+    pub stale_close_delay: Duration,
+    /// Time without progress of a blocked socket after which the connection is ended. 30s: longer than a
+    /// phone's change of network, shorter than windows are kept.
+    #[serde(deserialize_with = "form::duration")]
+    pub stalled_close_delay: Duration,
+    /// Subscriptions per connection; at least 1.
+    pub channel_limit: usize,
+    /// Bytes a subscriber may be behind before it counts as slow; at least 4096.
+    pub queue_max_size: usize,
+    /// Time between refreshes of presence and checks for expired subscriptions.
+    #[serde(deserialize_with = "form::duration")]
+    pub presence_update_interval: Duration,
+    /// Connections this node accepts; `None` is unlimited.
+    #[serde(deserialize_with = "form::limit")]
+    pub connection_limit: Option<NonZeroUsize>,
+    /// Connections per user; `None` is unlimited.
+    #[serde(deserialize_with = "form::limit")]
+    pub user_connection_limit: Option<NonZeroUsize>,
+    /// Connections per client address; `None` is unlimited.
+    #[serde(deserialize_with = "form::limit")]
+    pub ip_connection_limit: Option<NonZeroUsize>,
+    /// New connections per second; `None` is unlimited.
+    #[serde(deserialize_with = "form::limit")]
+    pub connection_rate_limit: Option<NonZeroUsize>,
+    /// What a second connection of a user does.
+    pub duplicate_user: DuplicateUser,
+    /// Whether the connect reply has the server's time.
+    pub connect_include_server_time: bool,
+    /// Publications one history request returns at most; `None` is unlimited.
+    #[serde(deserialize_with = "form::limit")]
+    pub history_max_publication_limit: Option<NonZeroUsize>,
+    /// Publications one recovery returns at most; `None` is unlimited.
+    #[serde(deserialize_with = "form::limit")]
+    pub recovery_max_publication_limit: Option<NonZeroUsize>,
+    /// Whether everyone may connect without a token and use every channel. For development.
+    pub insecure: bool,
+    /// Whether token signatures are not verified.
+    pub insecure_skip_token_signature_verify: bool,
+    /// Request header whose value is the user, set by a trusted proxy.
+    #[serde(deserialize_with = "form::some_text")]
+    pub user_id_http_header: Option<String>,
+    /// A channel of their own for every user.
+    pub subscribe_to_user_personal_channel: PersonalChannel,
+    /// Hooks for connect and refresh.
+    pub proxy: ClientProxies,
+}
+
+/// What a second connection of a user does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DuplicateUser {
+    /// Both stay.
+    Keep,
+    /// The new one is refused.
+    Refuse,
+    /// The old one is ended.
+    Takeover,
+}
+
+/// `client.token`: keys and claims of tokens. An empty key refuses tokens of its algorithm; an empty claim
+/// accepts every token.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Token {
+    /// Secret of HMAC tokens.
+    pub hmac_secret_key: Secret,
+    /// Previous secret of HMAC tokens.
+    pub hmac_previous_secret_key: Secret,
+    /// Unix seconds until which the previous secret is accepted; `None` has no end.
+    #[serde(deserialize_with = "form::some_seconds")]
+    pub hmac_previous_secret_key_valid_until: Option<i64>,
+    /// Public key of RSA tokens, PEM.
+    pub rsa_public_key: String,
+    /// Public key of ECDSA tokens, PEM.
+    pub ecdsa_public_key: String,
+    /// URL of a JSON Web Key Set.
+    pub jwks_public_endpoint: String,
+    /// Audience tokens must name.
+    pub audience: String,
+    /// Regular expression the audience must match.
+    pub audience_regex: String,
+    /// Issuer tokens must name.
+    pub issuer: String,
+    /// Regular expression the issuer must match.
+    pub issuer_regex: String,
+    /// Claim that holds the user; `None` is `sub`.
+    #[serde(deserialize_with = "form::some_text")]
+    pub user_id_claim: Option<String>,
+}
+
+/// `client.subscription_token`: keys and claims of subscription tokens.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SubscriptionToken {
+    /// Whether subscription tokens have keys of their own; otherwise those of connection tokens count.
+    pub enabled: bool,
+    /// The keys and claims.
+    #[serde(flatten)]
+    pub token: Token,
+}
+
+/// `client.subscribe_to_user_personal_channel`: a channel of their own for every user.
+#[derive(Debug, Clone, Deserialize)]
+pub struct PersonalChannel {
+    /// Whether users are subscribed to it on connect.
+    pub enabled: bool,
+    /// Its namespace; empty is none.
+    pub personal_channel_namespace: String,
+    /// Whether only the newest connection of a user stays.
+    pub single_connection: bool,
+}
+
+/// `client.proxy`: hooks of connections.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ClientProxies {
+    /// Asked whether a client may connect.
+    pub connect: EventProxy,
+    /// Asked whether a connection may go on.
+    pub refresh: EventProxy,
+}

@@ -1,0 +1,157 @@
+//! What the node listens on, and what it serves there.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::form;
+use super::secret::Secret;
+
+/// `http_server`: where to listen.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HttpServer {
+    /// Interface of the public server; empty is all of them.
+    pub address: String,
+    /// TCP port of the public server; 0 lets the system choose.
+    pub port: u16,
+    /// Interface of the internal server; empty takes `address`.
+    pub internal_address: String,
+    /// TCP port of API, metrics, health and admin; `None` serves them on `port`.
+    #[serde(deserialize_with = "form::some_port")]
+    pub internal_port: Option<u16>,
+    /// TLS of the public server.
+    pub tls: Tls,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `*.tls`: TLS of a listener.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Tls {
+    /// Whether to use TLS.
+    pub enabled: bool,
+    /// Certificate chain: a file, PEM or base64 PEM.
+    pub cert_pem: String,
+    /// Private key: a file, PEM or base64 PEM.
+    pub key_pem: Secret,
+}
+
+/// `http_api`: the HTTP API.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HttpApi {
+    /// Whether to serve none.
+    pub disabled: bool,
+    /// URL path before the method.
+    pub handler_prefix: String,
+    /// Key that requests must carry; an empty one refuses every request.
+    pub key: Secret,
+    /// Whether to serve it on the public port although there is an internal one.
+    pub external: bool,
+    /// Whether to accept requests without a key.
+    pub insecure: bool,
+    /// How errors are answered.
+    pub error_mode: ErrorMode,
+}
+
+/// How the API answers errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorMode {
+    /// Inside a reply of HTTP status 200.
+    #[serde(rename = "")]
+    Reply,
+    /// As HTTP status.
+    Transport,
+}
+
+/// `websocket`: bidirectional WebSocket.
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebSocket {
+    /// Whether to serve none.
+    pub disabled: bool,
+    /// URL path.
+    pub handler_prefix: String,
+    /// Whether to offer permessage-deflate.
+    pub compression: bool,
+    /// Time one write may make no progress before the slow subscriber policy judges.
+    #[serde(deserialize_with = "form::duration")]
+    pub write_timeout: Duration,
+    /// Largest message from a client, in bytes. 64 KiB: a flood of them must not be the node's memory.
+    pub message_size_limit: usize,
+    /// Time a client has to finish the handshake. 10s: as long as it then has to send connect.
+    #[serde(deserialize_with = "form::duration")]
+    pub handshake_timeout: Duration,
+}
+
+/// `uni_websocket`: unidirectional WebSocket.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UniWebSocket {
+    /// Whether to serve it.
+    pub enabled: bool,
+    /// URL path.
+    pub handler_prefix: String,
+    /// Largest message from a client, in bytes.
+    pub message_size_limit: usize,
+    /// Time one write may make no progress before the slow subscriber policy judges.
+    #[serde(deserialize_with = "form::duration")]
+    pub write_timeout: Duration,
+}
+
+/// `sse`, `http_stream`, `uni_sse`, `uni_http_stream`: transports over plain HTTP.
+#[derive(Debug, Clone, Deserialize)]
+pub struct HttpTransport {
+    /// Whether to serve it.
+    pub enabled: bool,
+    /// URL path.
+    pub handler_prefix: String,
+    /// Largest request body, in bytes.
+    pub max_request_body_size: usize,
+}
+
+/// `emulation`: what clients of one-way streams post.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Emulation {
+    /// URL path.
+    pub handler_prefix: String,
+    /// Largest request body, in bytes.
+    pub max_request_body_size: usize,
+}
+
+/// `quic`: raw QUIC.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Quic {
+    /// Whether to serve it.
+    pub enabled: bool,
+    /// Interface to listen on; empty takes that of `http_server`.
+    pub address: String,
+    /// UDP port; `None` takes the number of `http_server.port`.
+    #[serde(deserialize_with = "form::some_port")]
+    pub port: Option<u16>,
+}
+
+/// `admin`: the admin page.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Admin {
+    /// Whether to serve it.
+    pub enabled: bool,
+    /// URL path; empty is `/`.
+    pub handler_prefix: String,
+    /// Password of the page.
+    pub password: Secret,
+    /// Secret that signs sessions.
+    pub secret: Secret,
+    /// Whether to ask for no password.
+    pub insecure: bool,
+    /// Whether to serve it on the public port although there is an internal one.
+    pub external: bool,
+}
+
+/// `prometheus`, `health`, `debug`: a page that is there or not.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Endpoint {
+    /// Whether to serve it.
+    pub enabled: bool,
+    /// URL path.
+    pub handler_prefix: String,
+}

@@ -1,0 +1,139 @@
+//! What no key can judge alone: keys that may not be ignored, and keys that belong together.
+
+use serde_json::Value;
+
+use super::duration;
+use super::keys::{self, Key, Status};
+use super::kind::{self, Element, Kind};
+use super::layers::{Layers, Origin};
+use super::problem::Problem;
+
+/// Warns of, or refuses, every key that is set and not implemented.
+pub(super) fn check_support(layers: &mut Layers) {
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    for (key, setting) in layers.settings() {
+        let mut report = |key: &Key, path: &str, value: &Value, origin: &Origin| {
+            if key.status == Status::Implemented || *value == key.default {
+                return;
+            }
+            let place = origin.place(path);
+            match consequence(key.name, value) {
+                Some(consequence) => {
+                    problems.push(Problem::Unsupported { place, found: kind::describe(value), consequence });
+                }
+                None => warnings
+                    .push(format!("{place} is set, but this version does not implement it; it is ignored")),
+            }
+        };
+        report(key, key.name, &setting.value, &setting.origin);
+        let Kind::Tables(Element::Named(base)) = key.kind else { continue };
+        for (index, table) in setting.value.as_array().into_iter().flatten().enumerate() {
+            for key_of_table in keys::below(base) {
+                let relative = &key_of_table.name[base.len()..];
+                if let Some(value) = table.pointer(&format!("/{}", relative.replace('.', "/"))) {
+                    let path = format!("{}[{index}].{relative}", key.name);
+                    report(key_of_table, &path, value, &setting.origin);
+                }
+            }
+        }
+    }
+    layers.problems.append(&mut problems);
+    layers.warnings.append(&mut warnings);
+}
+
+/// Checks keys whose values must fit each other.
+pub(super) fn check_relations(layers: &mut Layers) {
+    pong_before_ping(layers);
+    windows_hold_queues(layers);
+    personal_namespace_exists(layers);
+}
+
+/// What ignoring this value would do to security or delivery; `None` if nothing.
+fn consequence(name: &str, value: &Value) -> Option<&'static str> {
+    let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
+    match (section, last) {
+        (_, "enabled") if section.ends_with("tls") => Some("connections are not encrypted"),
+        ("http_server.tls_autocert", "enabled") => Some("connections are not encrypted"),
+        (
+            "http_server.tls" | "http_server.internal_tls" | "grpc_api.tls" | "uni_grpc.tls",
+            "client_ca_pem",
+        ) => Some("clients without a certificate are let in"),
+        ("http_server", "internal_port" | "internal_address") => {
+            Some("the API, metrics and admin page are served on the public port")
+        }
+        ("engine" | "broker" | "map_broker" | "presence_manager" | "controller", "type") => (!["", "memory"]
+            .contains(&value.as_str().unwrap_or_default()))
+        .then_some("messages and presence do not reach other nodes"),
+        (_, "channel_regex") => Some("every channel name is accepted"),
+        ("client.proxy.connect" | "client.proxy.refresh", "enabled") => Some("the proxy is not asked"),
+        _ if last.ends_with("proxy_enabled") => Some("the proxy is not asked"),
+        (
+            "client.token" | "client.subscription_token",
+            "audience" | "audience_regex" | "issuer" | "issuer_regex",
+        ) if keys::find("client.token.hmac_secret_key")
+            .is_some_and(|key| key.status == Status::Implemented) =>
+        {
+            Some("tokens made for others are accepted")
+        }
+        ("history", "storage") => Some("history does not survive a restart"),
+        _ => None,
+    }
+}
+
+fn pong_before_ping(layers: &mut Layers) {
+    let (ping, pong) = ("client.ping_interval", "client.pong_timeout");
+    if time(layers, pong) < time(layers, ping) {
+        return;
+    }
+    let (key, expected) = match layers.setting(pong) {
+        Some(_) => (pong, format!("less than {ping} ({})", text(layers, ping))),
+        None => (ping, format!("more than {pong} ({})", text(layers, pong))),
+    };
+    let setting = layers.setting(key).expect("the defaults fit: tested");
+    let problem =
+        Problem::BadValue { place: setting.origin.place(key), found: setting.to_string(), expected };
+    layers.problems.push(problem);
+}
+
+/// A window smaller than the queue makes the window the limit. A file of v6 that raises only the queue must
+/// load, so this warns.
+fn windows_hold_queues(layers: &mut Layers) {
+    let queue = layers.value("client.queue_max_size").as_u64().unwrap_or_default();
+    let mut windows = vec![(
+        "channel.without_namespace".to_owned(),
+        layers.value("channel.without_namespace.window_bytes").as_u64().unwrap_or_default(),
+    )];
+    for (index, table) in layers.value("channel.namespaces").as_array().into_iter().flatten().enumerate() {
+        let window = table["window_bytes"].as_u64().unwrap_or_default();
+        windows.push((format!("channel.namespaces[{index}]"), window));
+    }
+    for (section, window) in windows.into_iter().filter(|(_, window)| *window < queue) {
+        layers.warnings.push(format!(
+            "{section}.window_bytes is {window}; expected at least client.queue_max_size ({queue} bytes): \
+             a subscriber there counts as slow at {window} bytes"
+        ));
+    }
+}
+
+fn personal_namespace_exists(layers: &mut Layers) {
+    let key = "client.subscribe_to_user_personal_channel.personal_channel_namespace";
+    let Some(setting) = layers.setting(key) else { return };
+    let namespaces = layers.value("channel.namespaces").as_array().into_iter().flatten();
+    let known = namespaces.into_iter().any(|table| table["name"] == setting.value);
+    if setting.value != "" && !known {
+        let problem = Problem::BadValue {
+            place: setting.origin.place(key),
+            found: setting.to_string(),
+            expected: "the name of one of channel.namespaces".to_owned(),
+        };
+        layers.problems.push(problem);
+    }
+}
+
+fn time(layers: &Layers, name: &str) -> std::time::Duration {
+    duration::parse(text(layers, name)).unwrap_or_default()
+}
+
+fn text<'a>(layers: &'a Layers, name: &str) -> &'a str {
+    layers.value(name).as_str().unwrap_or_default()
+}

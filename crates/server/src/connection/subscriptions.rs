@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use tidegate_core::outbox::{Lane, Outbox};
+use tidegate_core::{Channel, ClientInfo};
+
+use crate::meters::Meters;
+
+/// A connection's subscriptions, by channel.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// Sorted by channel: a connection has few, and a map of one costs more than it holds.
+    all: Vec<Held>,
+}
+
+/// A subscription that stands, or is being made.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) channel: Channel,
+    pub(super) lane: Lane,
+    /// How the client is known in the channel, where it is: then its leave is announced, or it is listed as
+    /// present, or both.
+    pub(super) known: Option<Box<Known>>,
+    /// When it expires, in seconds since 1970; 0 for never.
+    pub(super) expire_at: i64,
+    /// The server made it: it ends with the connection, not alone.
+    pub(super) server_side: bool,
+    /// The client prolongs its life itself.
+    pub(super) client_refresh: bool,
+}
+
+/// How a client is known to others in a channel.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) info: Arc<ClientInfo>,
+    pub(super) announced: bool,
+    pub(super) present: bool,
+}
+
+impl Subscriptions {
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn get(&self, channel: &Channel) -> Option<&Held> {
+        self.find(channel).ok().map(|at| &self.all[at])
+    }
+
+    pub(super) fn get_mut(&mut self, channel: &Channel) -> Option<&mut Held> {
+        self.find(channel).ok().map(|at| &mut self.all[at])
+    }
+
+    pub(super) fn lane(&self, channel: &Channel) -> Option<Lane> {
+        self.get(channel).map(|held| held.lane)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.all.iter()
+    }
+
+    pub(super) fn insert(&mut self, held: Held) {
+        match self.find(&held.channel) {
+            Ok(at) => self.all[at] = held,
+            Err(at) => {
+                if self.all.len() == self.all.capacity() {
+                    self.all.reserve_exact(1 + self.all.len() / 2);
+                }
+                self.all.insert(at, held);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, channel: &Channel) -> Option<Held> {
+        self.find(channel).ok().map(|at| self.all.remove(at))
+    }
+
+    pub(super) fn remove_lane(&mut self, lane: Lane) -> Option<Held> {
+        self.all.iter().position(|held| held.lane == lane).map(|at| self.all.remove(at))
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Held> {
+        std::mem::take(&mut self.all)
+    }
+
+    /// Stops reading all of them; they are still known, until the connection leaves.
+    pub(super) fn detach(&mut self, outbox: &mut Outbox, meters: &Meters) {
+        for held in &self.all {
+            if outbox.detach(held.lane).is_some() {
+                meters.subscriptions.decrement(1.0);
+            }
+        }
+    }
+
+    fn find(&self, channel: &Channel) -> Result<usize, usize> {
+        self.all.binary_search_by(|held| held.channel.cmp(channel))
+    }
+}

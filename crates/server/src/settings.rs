@@ -1,0 +1,70 @@
+use std::time::Duration;
+
+/// The bounds that every connection of a server is held to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How often clients are pinged. 25 s: below the 30 s after which middle boxes forget idle connections.
+    pub ping_interval: Duration,
+    /// How long a client may take to answer a ping; zero: it need not answer. 8 s.
+    pub pong_timeout: Duration,
+    /// Subscriptions of one connection. 128.
+    pub channel_limit: usize,
+    /// How far behind a subscription may be, in bytes. 1 MiB.
+    pub queue_max_size: usize,
+    /// How long a connection may take nothing before its subscriptions are judged. 1 s.
+    pub write_timeout: Duration,
+    /// How long it may take nothing before it is closed. 30 s: a phone that goes through a tunnel.
+    pub stalled_close_delay: Duration,
+    /// How long a client may take to close once the server has. 1 s: its place is to be free within two.
+    pub close_timeout: Duration,
+    /// How long an expired connection may take to refresh. 25 s.
+    pub expired_close_delay: Duration,
+    /// How long an expired subscription may take to refresh. 25 s.
+    pub expired_sub_close_delay: Duration,
+    /// How often a client is listed as present again, and expired subscriptions are looked for. 27 s.
+    pub presence_update_interval: Duration,
+    /// Publications of one page of history. 300.
+    pub history_limit: usize,
+    /// Publications that one recovery may bring. 300.
+    pub recovery_limit: usize,
+    /// Connections of one user; `None` is unlimited.
+    pub user_connection_limit: Option<usize>,
+    /// What happens when a user connects again.
+    pub duplicate_user: DuplicateUser,
+    /// Whether the connect reply tells the server's time.
+    pub server_time: bool,
+}
+
+/// What happens when a user connects who is connected already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DuplicateUser {
+    /// Both stay.
+    #[default]
+    Keep,
+    /// The newcomer is refused, with code 3504.
+    Refuse,
+    /// The newcomer stays; the others are closed, with code 3504.
+    TakeOver,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ping_interval: Duration::from_secs(25),
+            pong_timeout: Duration::from_secs(8),
+            channel_limit: 128,
+            queue_max_size: 1 << 20,
+            write_timeout: Duration::from_secs(1),
+            stalled_close_delay: Duration::from_secs(30),
+            close_timeout: Duration::from_secs(1),
+            expired_close_delay: Duration::from_secs(25),
+            expired_sub_close_delay: Duration::from_secs(25),
+            presence_update_interval: Duration::from_secs(27),
+            history_limit: 300,
+            recovery_limit: 300,
+            user_connection_limit: None,
+            duplicate_user: DuplicateUser::Keep,
+            server_time: false,
+        }
+    }
+}

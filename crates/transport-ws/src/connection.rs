@@ -1,0 +1,183 @@
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tidegate_core::Disconnect;
+use tidegate_core::outbox::{Batch, Framing};
+use tidegate_core::transport::{Connection, ReceiveError, Received};
+
+use crate::decoder::Decoder;
+use crate::{Io, Options, encode};
+
+/// The server's end of a WebSocket, after the handshake.
+///
+/// Reads go through one buffer per thread; a connection has a buffer of its own only while it has part of
+/// a message, or messages that came together with one that was returned. A message shares its allocation
+/// with those that came in the same read: who keeps a small part of it for long copies that part.
+pub struct WebSocket {
+    io: Io,
+    /// What was read and not returned.
+    buffer: BytesMut,
+    /// Parts of `buffer`'s allocation are out.
+    split: bool,
+    binary: bool,
+    decoder: Decoder,
+}
+
+/// Bytes read at a time: several of an SDK's frames, and small beside a thread's stack.
+const READ: usize = 16 * 1024;
+/// Reads without a whole message before the thread's other tasks get their turn.
+const READS: usize = 4;
+
+thread_local! {
+    /// Taken while it is used, so that a stream that polls another connection finds none, not a borrowed
+    /// one.
+    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+impl WebSocket {
+    /// A connection over `io`, which has been through the handshake, and which is set up as `options`
+    /// say. Sends text frames.
+    pub fn new(io: impl Into<Io>, options: &Options) -> Self {
+        Self::with_read_ahead(io, options, &[])
+    }
+
+    /// As [`WebSocket::new`], when bytes behind the handshake have been read already.
+    pub fn with_read_ahead(io: impl Into<Io>, options: &Options, ahead: &[u8]) -> Self {
+        let io = io.into();
+        io.tune(options);
+        Self {
+            io,
+            buffer: BytesMut::from(ahead),
+            split: false,
+            binary: false,
+            decoder: Decoder::new(options.message_size_limit, options.max_fragments),
+        }
+    }
+
+    /// Sends binary frames from here on, or text frames.
+    pub fn set_binary(&mut self, binary: bool) {
+        self.binary = binary;
+    }
+
+    /// Whether it stands on a bare TCP socket, and not on a stream that costs a copy.
+    pub fn is_tcp(&self) -> bool {
+        self.io.is_tcp()
+    }
+
+    /// The next message of what was read; gives memory back that is not needed for it.
+    fn buffered(&mut self) -> Result<Option<Received>, ReceiveError> {
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
+        let received = self.decoder.next(&mut self.buffer)?;
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+            self.split = false;
+        } else if received.is_some() {
+            self.split = true;
+        } else if self.split {
+            // A byte of the next frame would keep the memory of all that came before it.
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.split = false;
+        }
+        Ok(received)
+    }
+
+    /// The next message, with these bytes behind those of before.
+    fn with(&mut self, mut read: &mut [u8]) -> Result<Option<Received>, ReceiveError> {
+        if !self.buffer.is_empty() {
+            self.buffer.extend_from_slice(read);
+            return self.buffered();
+        }
+        // The usual case, a read that is one message: one allocation, of the message's size.
+        let received = self.decoder.next(&mut read)?;
+        if !read.is_empty() {
+            self.buffer = BytesMut::from(&*read);
+        }
+        Ok(received)
+    }
+}
+
+impl Connection for WebSocket {
+    fn framing(&self) -> Framing {
+        if self.binary { encode::BINARY } else { encode::TEXT }
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, ReceiveError>> {
+        self.io.push(cx)?;
+        if let Some(received) = self.buffered()? {
+            return Poll::Ready(Ok(received));
+        }
+        let mut scratch = Scratch::take();
+        for _ in 0..READS {
+            let read = ready!(self.io.poll_read(cx, &mut scratch.0))?;
+            if read == 0 {
+                return Poll::Ready(Ok(Received::Closed(None)));
+            }
+            if let Some(received) = self.with(&mut scratch.0[..read])? {
+                return Poll::Ready(Ok(received));
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Poll<io::Result<usize>> {
+        self.io.poll_write(cx, batch)
+    }
+
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_writable(cx)
+    }
+
+    /// A close frame; without code and reason if the code may not be sent (1005, say, which echoes a
+    /// close frame that had none).
+    fn farewell(&self, why: &Disconnect) -> Bytes {
+        encode::close(why)
+    }
+
+    fn ping(&self) -> Option<Bytes> {
+        Some(encode::ping())
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io.poll_shutdown(cx)
+    }
+
+    /// Exact when [`poll_receive`](Connection::poll_receive) is pending; before that, messages that were
+    /// read and not returned count too. A fragmented message counts at least one byte.
+    fn unfinished(&self) -> usize {
+        self.buffer.len() + self.decoder.unfinished()
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("io", &self.io)
+            .field("binary", &self.binary)
+            .field("unfinished", &self.unfinished())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The thread's buffer, which goes back when this is dropped.
+struct Scratch(Box<[u8]>);
+
+impl Scratch {
+    fn take() -> Self {
+        Self(SCRATCH.take().unwrap_or_else(|| vec![0; READ].into()))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.set(Some(std::mem::take(&mut self.0)));
+    }
+}

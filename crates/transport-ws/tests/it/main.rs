@@ -1,0 +1,6 @@
+//! WebSockets over real sockets, with tokio-tungstenite as the client.
+
+mod closing;
+mod handshake;
+mod messages;
+mod support;

@@ -1,0 +1,133 @@
+"""A tidegate process under test."""
+
+import atexit
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+BASE = json.loads((Path(__file__).parent.parent / "config.json").read_text())
+KEY = BASE["http_api"]["key"]
+
+# Longest wait for the server to get ready, or to end.
+PATIENCE = 30.0
+
+
+class Server:
+    """A server that is ready; `config` is laid over `../config.json`."""
+
+    def __init__(self, config=None):
+        self.port = free_port()
+        self._folder = tempfile.TemporaryDirectory(prefix="tidegate-")
+        self.config = Path(self._folder.name) / "config.json"
+        self.config.write_text(json.dumps(over(over(BASE, config or {}), {"http_server": {"port": self.port}})))
+        self.start()
+
+    @property
+    def http(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def websocket(self):
+        return f"ws://127.0.0.1:{self.port}/connection/websocket"
+
+    def start(self):
+        """Starts the process, again after `halt`, and waits until it is ready."""
+        self._log = open(Path(self._folder.name) / "log", "w+")
+        self._process = subprocess.Popen(command(self.config), stdout=self._log, stderr=subprocess.STDOUT)
+        atexit.register(self._process.kill)
+        deadline = time.monotonic() + PATIENCE
+        while not self._ready():
+            assert self._process.poll() is None, f"the server did not start:\n{self.log()}"
+            assert time.monotonic() < deadline, f"the server did not get ready:\n{self.log()}"
+            time.sleep(0.02)
+
+    def halt(self):
+        """Ends the process, which must end well."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            code = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = f"{self._process.wait()} (killed: it did not end)"
+        atexit.unregister(self._process.kill)
+        log = self.log()
+        self._log.close()
+        assert code == 0, f"the server ended with {code}:\n{log}"
+
+    def stop(self):
+        """Ends the process, which must end well, and forgets its files."""
+        try:
+            self.halt()
+        finally:
+            self._folder.cleanup()
+
+    def log(self):
+        self._log.seek(0)
+        return self._log.read()
+
+    def request(self, method, path, body=b"", headers=None):
+        """One HTTP request; returns status and body."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request(method, path, body, headers or {})
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode()
+        finally:
+            connection.close()
+
+    def api(self, method, request):
+        """Calls the HTTP API and returns its `result`."""
+        status, body = self.request("POST", f"/api/{method}", json.dumps(request), {"X-API-Key": KEY})
+        assert status == 200, f"{method}: {status} {body}"
+        reply = json.loads(body)
+        assert "error" not in reply, f"{method}: {body}"
+        return reply["result"]
+
+    def _ready(self):
+        try:
+            return self.request("GET", "/ready")[0] == 200
+        except OSError:
+            return False  # not listening yet
+
+
+@contextlib.contextmanager
+def serving(config=None):
+    """A server for the length of a block; it must end well."""
+    server = Server(config)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def command(config):
+    return [os.environ["TIDEGATE_BIN"], "serve", "--config", str(config)]
+
+
+def free_port():
+    """Below the ports that outgoing connections take, so that a restarted server finds its own free."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue  # taken: another one
+
+
+def over(whole, change):
+    """`change` laid over `whole`, objects member by member."""
+    merged = dict(whole)
+    for name, value in change.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = over(merged[name], value) if nested else value
+    return merged
