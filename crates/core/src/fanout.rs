@@ -33,7 +33,7 @@ struct Job {
 }
 
 /// Subscribers woken in one go: what a publisher does itself, and between two yields of the runner.
-const SLICE: usize = 64;
+const SLICE: usize = if cfg!(loom) { 2 } else { 64 };
 
 impl Fanout {
     /// A fan-out that nobody runs yet.

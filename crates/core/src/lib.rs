@@ -14,6 +14,10 @@ mod fanout;
 mod health;
 mod hub;
 mod log;
+#[cfg(all(test, loom))]
+mod loom_models;
+pub mod memory;
+pub mod memory_broker;
 /// What a connection is to write.
 pub mod outbox;
 mod position;
@@ -50,6 +54,7 @@ pub use authenticator::{
     Authenticator, Client, HistoryBounds, Hooks, Identity, NoHooks, PublishGrant, Refreshed, SubscribeGrant,
 };
 pub use broker::Broker;
+pub use memory_broker::MemoryBroker;
 pub use protocol::Protocol;
 pub use refusal::{ClientError, Refusal};
 pub use admission::{Admission, Caps, NotAdmitted, Permit};

@@ -105,6 +105,8 @@ pub enum Fill {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// End at once.
+    Abort,
     /// Close, for this reason.
     Close(Disconnect),
     /// Tell the client of the node's health.

@@ -21,6 +21,12 @@ pub trait Connection: Send + Unpin + 'static {
     /// How messages are marked in what is written.
     fn framing(&self) -> Framing;
 
+    /// Says whether the messages written are binary, where the transport makes a difference: a WebSocket's
+    /// frames are then of that kind.
+    fn set_binary(&mut self, binary: bool) {
+        let _ = binary;
+    }
+
     /// Waits for the next whole message, or something else that the peer did.
     ///
     /// Reads from the socket at most once per call that returns `Ready`; messages that came in the same

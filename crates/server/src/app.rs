@@ -3,7 +3,9 @@ use std::sync::Arc;
 use tidegate_core::{Admission, Authenticator, Hooks, Hub, Protocol};
 use tokio_util::task::TaskTracker;
 
+use crate::handle::Node;
 use crate::meters::Meters;
+use crate::roster::Roster;
 use crate::settings::Settings;
 use crate::wheel::Wheel;
 
@@ -19,6 +21,10 @@ pub(crate) struct App {
     pub(crate) meters: Meters,
     /// Every connection's task: the server ends after the last one.
     pub(crate) tasks: TaskTracker,
+    /// Every open connection.
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) started: std::time::Instant,
+    pub(crate) node: Node,
     /// The node is stopping: nothing new is taken.
     pub(crate) draining: std::sync::atomic::AtomicBool,
 }

@@ -17,6 +17,7 @@ use tidegate_core::transport::{Connection, Peer, Received};
 use tidegate_core::{Client, Disconnect, Health, Permit};
 
 use crate::app::App;
+use crate::roster::Seat;
 use crate::wheel::Timer;
 use requests::Step;
 use subscriptions::Subscriptions;
@@ -58,6 +59,7 @@ struct Driver<C> {
     /// When presence is told again, and expired subscriptions are looked for.
     upkeep: Option<Instant>,
     phase: Phase,
+    _seat: Seat,
     _permit: Permit,
 }
 
@@ -93,17 +95,21 @@ thread_local! {
 
 const CLOSED: Disconnect = Disconnect::new(3000, "connection closed");
 const SHUTDOWN: u16 = 3001;
+const ABORTED: Disconnect = Disconnect::new(3001, "shutdown");
 const SLOW: Disconnect = Disconnect::new(3008, "slow");
 const WRITE_ERROR: Disconnect = Disconnect::new(3009, "write error");
 const EXPIRED: Disconnect = Disconnect::new(3005, "connection expired");
 
 impl<C: Connection> Driver<C> {
-    fn new(app: Arc<App>, io: C, peer: Peer, permit: Permit) -> Self {
+    fn new(app: Arc<App>, mut io: C, peer: Peer, permit: Permit) -> Self {
         let now = now();
         let protocol = app.protocols.iter().find(|protocol| protocol.accepts(&peer));
         let session = protocol.expect("a server has a protocol for everybody").session(&peer, now);
+        io.set_binary(session.binary());
+        let outbox = app.hub.outbox(Limits::default());
         Self {
-            outbox: app.hub.outbox(Limits::default()),
+            _seat: app.roster.enter(outbox.handle()),
+            outbox,
             session,
             io,
             peer: Some(Box::new(peer)),
@@ -220,7 +226,7 @@ impl<C: Connection> Driver<C> {
                 Poll::Ready(Err(_)) => return Err(self.reason(WRITE_ERROR)),
                 Poll::Pending => {
                     let Poll::Ready(event) = self.outbox.poll_stalled(cx) else { return Ok(false) };
-                    self.event(event, now);
+                    self.event(event, now)?;
                     return Ok(true);
                 }
             }
@@ -230,7 +236,7 @@ impl<C: Connection> Driver<C> {
             match self.outbox.poll_fill(cx, ROOM, batch) {
                 Poll::Pending => Ok(false),
                 Poll::Ready(Fill::Event(event)) => {
-                    self.event(event, now);
+                    self.event(event, now)?;
                     Ok(true)
                 }
                 Poll::Ready(Fill::Batch) => {
@@ -326,8 +332,9 @@ impl<C: Connection> Driver<C> {
         Ok(())
     }
 
-    fn event(&mut self, event: Event, now: Instant) {
+    fn event(&mut self, event: Event, now: Instant) -> Result<(), Disconnect> {
         match event {
+            Event::Abort => return Err(self.reason(ABORTED)),
             Event::Close(why) if why.code == SHUTDOWN && matches!(self.phase, Phase::Live) => {
                 self.phase = Phase::Draining(why);
             }
@@ -337,6 +344,7 @@ impl<C: Connection> Driver<C> {
             Event::Ended(lane, end) => self.ended(lane, &end, now),
             _ => {}
         }
+        Ok(())
     }
 
     fn health(&mut self, health: Health) {

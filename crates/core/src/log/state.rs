@@ -325,6 +325,10 @@ impl State {
     }
 
     pub(super) fn take_waiting(&mut self) -> Vec<Waiting> {
+        if self.waiting.is_empty() {
+            // Its allocation stays, for the next who park.
+            return Vec::new();
+        }
         std::mem::replace(&mut self.waiting, std::mem::take(&mut self.spare))
     }
 

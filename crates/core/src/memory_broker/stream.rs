@@ -14,7 +14,8 @@ pub(super) struct Stream {
     kept: VecDeque<Kept>,
     /// By weight.
     bytes: usize,
-    forget_at: Instant,
+    /// None until it is first used.
+    forget_at: Option<Instant>,
     version: Option<Box<Version>>,
     /// Subscribers may have read another epoch and were not told yet.
     break_due: bool,
@@ -33,14 +34,14 @@ struct Version {
 }
 
 impl Stream {
-    /// A stream that expires at once if nobody calls [`Stream::touch`].
-    pub(super) fn new(epoch: Arc<str>, now: Instant) -> Self {
+    /// A stream without publications, to be [touched](Stream::touch) next.
+    pub(super) fn new(epoch: Arc<str>) -> Self {
         Self {
             epoch,
             top: 0,
             kept: VecDeque::new(),
             bytes: 0,
-            forget_at: now,
+            forget_at: None,
             version: None,
             break_due: false,
         }
@@ -48,19 +49,19 @@ impl Stream {
 
     /// Whether its offset and epoch have expired.
     pub(super) fn is_forgotten(&self, now: Instant) -> bool {
-        self.forget_at <= now
+        self.forget_at.is_some_and(|at| at <= now)
     }
 
     /// Begins another life, of which subscribers of this one must be told by [`Stream::tell_break`].
-    pub(super) fn renew(&mut self, epoch: Arc<str>, now: Instant) {
-        *self = Self { break_due: true, ..Self::new(epoch, now) };
+    pub(super) fn renew(&mut self, epoch: Arc<str>) {
+        *self = Self { break_due: true, ..Self::new(epoch) };
     }
 
     /// Keeps offset and epoch for `bounds.meta_ttl` from now on, and at least as long as a publication.
     pub(super) fn touch(&mut self, bounds: &HistoryBounds, now: Instant) {
         let ttl = if bounds.meta_ttl.is_zero() { META_TTL } else { bounds.meta_ttl };
         let newest = self.kept.back().map_or(now, |kept| kept.until);
-        self.forget_at = after(now, ttl.max(bounds.ttl)).max(newest);
+        self.forget_at = Some(after(now, ttl.max(bounds.ttl)).max(newest));
     }
 
     /// Delivers the break that is due, if one is.
@@ -115,7 +116,7 @@ impl Stream {
         if since.is_some_and(|since| !since.epoch.is_empty() && since.epoch != self.epoch) {
             return Err(BrokerError::WrongEpoch);
         }
-        let gone = self.expired(now).max(self.kept.len().saturating_sub(size));
+        let gone = self.expired(now, usize::MAX).max(self.kept.len().saturating_sub(size));
         let shown = self.kept.len() - gone;
         let before_first = self.top - shown as u64;
         // How many of those shown have an offset of at most `offset`.
@@ -135,7 +136,7 @@ impl Stream {
 
     /// Takes up to `limit` expired publications out, to be dropped where no lock is held.
     pub(super) fn expire(&mut self, now: Instant, limit: usize, into: &mut Vec<Kept>) {
-        for _ in 0..self.expired(now).min(limit) {
+        for _ in 0..self.expired(now, limit) {
             into.extend(self.pop_oldest());
         }
         if self.kept.is_empty() {
@@ -173,13 +174,14 @@ impl Stream {
     /// Drops what has expired or is beyond `size`, but no more than a publisher should wait for.
     fn make_room(&mut self, size: usize, now: Instant) {
         let beyond = self.kept.len().saturating_sub(size);
-        for _ in 0..self.expired(now).max(beyond).min(EVICTED_PER_PUBLISH) {
+        for _ in 0..self.expired(now, EVICTED_PER_PUBLISH).max(beyond).min(EVICTED_PER_PUBLISH) {
             self.pop_oldest();
         }
     }
 
-    fn expired(&self, now: Instant) -> usize {
-        self.kept.iter().take_while(|kept| kept.until <= now).count()
+    /// How many have expired, counted up to `limit`.
+    fn expired(&self, now: Instant, limit: usize) -> usize {
+        self.kept.iter().take(limit).take_while(|kept| kept.until <= now).count()
     }
 
     fn push(&mut self, kept: Kept) {

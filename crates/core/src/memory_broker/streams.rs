@@ -50,12 +50,11 @@ impl Streams {
         f: impl FnOnce(&mut Stream) -> T,
     ) -> T {
         let shard = self.shard(channel);
-        let stream = shard.stream(channel, || Stream::new(self.epoch(), now));
+        let stream = shard.stream(channel, || Stream::new(self.epoch()));
         let mut stream = stream.lock();
         let before = stream.size();
-        // A new one is forgotten in its first moment too, but nobody can have read another life of it.
-        if stream.is_forgotten(now) && !stream.is_new() {
-            stream.renew(self.epoch(), now);
+        if stream.is_forgotten(now) {
+            stream.renew(self.epoch());
         }
         stream.touch(bounds, now);
         let result = f(&mut stream);

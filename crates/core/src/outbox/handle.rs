@@ -55,6 +55,7 @@ struct State {
 /// What others want of a connection, which is rare.
 #[derive(Default)]
 struct News {
+    abort: bool,
     close: Option<Disconnect>,
     health: Option<Health>,
     calls: VecDeque<Call>,
@@ -134,6 +135,9 @@ impl State {
     /// Takes what is to be done next.
     fn next(&mut self, stalled: bool) -> Option<Event> {
         let news = self.news.as_mut()?;
+        if std::mem::take(&mut news.abort) {
+            return Some(Event::Abort);
+        }
         if let Some(why) = news.close.take() {
             return Some(Event::Close(why));
         }
@@ -159,6 +163,18 @@ impl Handle {
             if !std::mem::replace(&mut state.closing, true) {
                 state.news.get_or_insert_default().close = Some(why);
             }
+            Ok(())
+        })
+        .map_err(|_| Closed)
+    }
+
+    /// Asks the connection to end at once, whatever it is doing, and without a word to the client.
+    ///
+    /// # Errors
+    /// [`Closed`] if it has gone already.
+    pub fn abort(&self) -> Result<(), Closed> {
+        self.tell(|state| {
+            state.news.get_or_insert_default().abort = true;
             Ok(())
         })
         .map_err(|_| Closed)

@@ -26,7 +26,7 @@ fn play(bench: &mut Bench, script: &[String]) {
 
 #[test]
 fn every_byte_count_of_one_write() {
-    let script = ["sub a", "sub b", "pub a 3", "pub b 1 4097", "pub a 1 6000", "pub b 2 4096", "reply x", "reply y a"];
+    let script = ["sub a", "sub b", "pub a 3", "pub b 1 4097", "pub a 1 5000", "pub b 1 4096", "reply x", "reply y a"];
     let script = script.map(String::from);
     // Turns as long as everything, so that the order does not depend on where batches end.
     let limits = Limits { quantum: 1 << 16, ..Limits::default() };

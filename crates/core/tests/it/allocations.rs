@@ -1,0 +1,82 @@
+//! A delivery allocates nothing: what a publication costs does not depend on who reads it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tidegate_core::outbox::{Batch, Fill, Framing, Limits, Outbox};
+use tidegate_core::{Budget, Entry, Fanout, Gap, Kind, Log, Publication, SkipToOldest, Subscription, Window};
+
+/// Entry, segment, its entries, the list of those to wake.
+const PER_PUBLICATION: u64 = 4;
+
+struct Plain;
+
+impl Subscription for Plain {
+    fn write(&mut self, entry: &Entry, _: bool, out: &mut Batch) {
+        if let Some(publication) = entry.publication() {
+            out.message(&publication.data);
+        }
+    }
+
+    fn gap(&mut self, gap: &Gap, out: &mut Batch) {
+        out.message(&Bytes::from(gap.publications().to_string()));
+    }
+}
+
+fn drain(outboxes: &mut [Outbox], batch: &mut Batch, mut write: impl FnMut(&Batch)) {
+    let mut cx = Context::from_waker(Waker::noop());
+    for outbox in outboxes {
+        batch.begin(Framing::LINES);
+        while let Poll::Ready(fill) = outbox.poll_fill(&mut cx, 1 << 16, batch) {
+            assert!(matches!(fill, Fill::Batch));
+            write(batch);
+            let taken = batch.len();
+            outbox.unread(batch, taken);
+        }
+    }
+}
+
+/// Publishes payloads of `size` bytes, `burst` at a time, to `subscribers`, and compares what publishing and
+/// delivering one burst allocates once things have settled.
+fn check(subscribers: usize, burst: u64, size: usize, publishing: u64) {
+    let log = Log::new("news".into(), Window::default(), Fanout::new(), Budget::new(0));
+    let mut batch = Batch::new();
+    let mut outboxes: Vec<Outbox> = (0..subscribers)
+        .map(|_| {
+            let mut outbox = Outbox::new(Limits::default());
+            outbox.subscribe(&log, Box::new(Plain), Arc::new(SkipToOldest)).expect("the log lives");
+            outbox
+        })
+        .collect();
+    drain(&mut outboxes, &mut batch, |_| {});
+    let data = Bytes::from(vec![b'x'; size]);
+    let publish = || {
+        for _ in 0..burst {
+            let kind = Kind::Publication(Publication::new(data.clone()));
+            log.append(kind, Instant::now()).expect("it fits");
+        }
+    };
+    for _ in 0..100 {
+        publish();
+        drain(&mut outboxes, &mut batch, |_| {});
+    }
+    let mut written = 0;
+    let published = allocation_counter::measure(publish);
+    let delivered = allocation_counter::measure(|| drain(&mut outboxes, &mut batch, |b| written += b.len()));
+    assert_eq!(written, subscribers * burst as usize * (size + 1));
+    let case = format!("{burst} publications of {size} bytes to {subscribers}");
+    assert_eq!(delivered.count_total, 0, "delivering {case}: {delivered:?}");
+    assert!(published.count_total <= publishing, "publishing {case}: {published:?}");
+}
+
+#[test]
+fn a_delivery_allocates_nothing() {
+    for subscribers in [1, 10, 1000] {
+        check(subscribers, 1, 128, PER_PUBLICATION);
+        check(subscribers, 1, 16 * 1024, PER_PUBLICATION);
+        // All of a burst share one segment, and wake once.
+        check(subscribers, 32, 128, 32 + 3);
+    }
+}

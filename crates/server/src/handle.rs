@@ -1,0 +1,237 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidegate_core::broker::{BrokerError, PublishOptions, Published};
+use tidegate_core::call::{Call, RefreshCall, SubscribeCall};
+use tidegate_core::registry::Member;
+use tidegate_core::transport::{Connection, Peer};
+use tidegate_core::{Channel, Disconnect, Figures, Health, Hub, NotAdmitted, Permit, Publication};
+
+use crate::app::App;
+use crate::connection;
+
+/// What an application does with a running server: publish, and reach its clients.
+///
+/// Cheap to clone. Calls to clients are noted and done by the clients' own tasks: none of these waits for a
+/// client.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    app: Arc<App>,
+}
+
+/// Which connections a call concerns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Those of this user; none if it is empty and no client is named.
+    pub user: String,
+    /// Only this one, if it is not empty.
+    pub client: String,
+    /// But not these.
+    pub except: Vec<String>,
+}
+
+/// What a node is called.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its id: another with every start.
+    pub id: String,
+    /// Its name, as people know it.
+    pub name: String,
+}
+
+/// A node's figures.
+#[derive(Clone, Debug)]
+pub struct Info {
+    /// What it is called.
+    pub node: Node,
+    /// Connected clients.
+    pub clients: usize,
+    /// Users with a connection, anonymous ones not counted.
+    pub users: usize,
+    /// Subscriptions.
+    pub subscriptions: usize,
+    /// Channels with subscribers.
+    pub channels: usize,
+    /// How long it has run.
+    pub uptime: std::time::Duration,
+}
+
+/// Why nothing was published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The server is stopping.
+    #[error("the server is stopping and takes no more publications")]
+    Stopping,
+    /// The broker did not take it.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        let name = std::env::var("HOSTNAME").unwrap_or_else(|_| "tidegate".to_owned());
+        Self { id: uuid::Uuid::new_v4().to_string(), name }
+    }
+}
+
+impl Handle {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// The hub: channels, connections and the broker.
+    pub fn hub(&self) -> &Hub {
+        &self.app.hub
+    }
+
+    /// Publishes `data` to a channel that keeps no history.
+    ///
+    /// # Errors
+    /// [`PublishError`], and nobody gets it.
+    pub async fn publish(
+        &self,
+        channel: impl Into<Channel>,
+        data: impl Into<Bytes>,
+    ) -> Result<Published, PublishError> {
+        self.publish_with(&channel.into(), Publication::new(data), &PublishOptions::default()).await
+    }
+
+    /// Publishes, as `options` say.
+    ///
+    /// # Errors
+    /// [`PublishError`], and nobody gets it, as far as the broker knows.
+    pub async fn publish_with(
+        &self,
+        channel: &Channel,
+        publication: Publication,
+        options: &PublishOptions,
+    ) -> Result<Published, PublishError> {
+        if self.app.is_draining() {
+            return Err(PublishError::Stopping);
+        }
+        let now = tokio::time::Instant::now().into_std();
+        let published = self.app.hub.publish(channel, publication, options, now).await?;
+        self.app.meters.published.increment(1);
+        Ok(published)
+    }
+
+    /// Subscribes clients to a channel. Returns how many were asked to.
+    pub fn subscribe(&self, target: &Target, call: SubscribeCall) -> usize {
+        let call = Arc::new(call);
+        self.call(target, || Call::Subscribe(call.clone()))
+    }
+
+    /// Ends clients' subscriptions of a channel; `None` tells them code 2000. Returns how many were asked to.
+    pub fn unsubscribe(&self, target: &Target, channel: &Channel, why: Option<Disconnect>) -> usize {
+        let why = why.unwrap_or(Disconnect::new(2000, "server unsubscribe"));
+        self.call(target, || Call::Unsubscribe { channel: channel.clone(), why: why.clone() })
+    }
+
+    /// Closes clients' connections; `None` tells them code 3503. Returns how many were asked to.
+    pub fn disconnect(&self, target: &Target, why: Option<Disconnect>) -> usize {
+        let why = why.unwrap_or(Disconnect::new(3503, "force disconnect"));
+        let members = self.members(target);
+        members.iter().filter(|member| member.handle.close(why.clone()).is_ok()).count()
+    }
+
+    /// Changes until when clients' connections may live. Returns how many were asked to.
+    pub fn refresh(&self, target: &Target, call: RefreshCall) -> usize {
+        let call = Arc::new(call);
+        self.call(target, || Call::Refresh(call.clone()))
+    }
+
+    /// Sends clients a message that belongs to no channel. Returns how many are to get it.
+    pub fn send(&self, target: &Target, data: impl Into<Bytes>) -> usize {
+        let data = data.into();
+        self.call(target, || Call::Message(data.clone()))
+    }
+
+    /// Ends all subscriptions of a channel.
+    pub fn remove(&self, channel: &Channel) {
+        self.app.hub.remove(channel);
+    }
+
+    /// Tells every client of the node's health, in bounded time, whatever some of them do.
+    pub fn broadcast_health(&self, health: Health) {
+        self.app.hub.broadcast_health(health);
+    }
+
+    /// The channels that have subscribers, with their figures.
+    pub fn channels(&self) -> Vec<(Channel, Figures)> {
+        let mut channels = Vec::new();
+        self.app.hub.router().visit(&mut |channel, figures| {
+            if figures.subscribers > 0 {
+                channels.push((channel.clone(), figures));
+            }
+        });
+        channels
+    }
+
+    /// The node's figures.
+    pub fn info(&self) -> Info {
+        let channels = self.channels();
+        let now = tokio::time::Instant::now().into_std();
+        Info {
+            node: self.app.node.clone(),
+            clients: self.app.hub.registry().len(),
+            users: self.app.hub.registry().users(),
+            subscriptions: channels.iter().map(|(_, figures)| figures.subscribers).sum(),
+            channels: channels.len(),
+            uptime: now.saturating_duration_since(self.app.started),
+        }
+    }
+
+    /// Whether the server takes connections and publications.
+    ///
+    /// # Errors
+    /// What is missing, for people.
+    pub async fn ready(&self) -> Result<(), String> {
+        if self.app.is_draining() {
+            return Err("draining".to_owned());
+        }
+        self.app.hub.broker().ready().await.map_err(|error| error.to_string())
+    }
+
+    /// A permit for a connection that does not come by one of the server's own listeners.
+    ///
+    /// # Errors
+    /// [`NotAdmitted`]: turn it away.
+    pub fn admit(&self, address: Option<std::net::IpAddr>) -> Result<Permit, NotAdmitted> {
+        self.app.admission.admit(address).inspect_err(|cause| self.app.meters.refused(cause.cause()))
+    }
+
+    /// Serves a connection that does not come by one of the server's own listeners, in a task of its own.
+    pub fn serve(&self, io: impl Connection, peer: Peer, permit: Permit) {
+        let app = self.app.clone();
+        self.app.tasks.spawn(connection::serve(app, io, peer, permit));
+    }
+
+    fn call(&self, target: &Target, call: impl Fn() -> Call) -> usize {
+        let members = self.members(target);
+        let taken = |member: &&Member| match member.handle.call(call()) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(client = %member.client.id, %error, "call not taken");
+                false
+            }
+        };
+        members.iter().filter(taken).count()
+    }
+
+    fn members(&self, target: &Target) -> Vec<Member> {
+        let registry = self.app.hub.registry();
+        let mut members = if target.client.is_empty() {
+            registry.user(&target.user)
+        } else {
+            registry.client(&target.client).into_iter().collect()
+        };
+        let other_user = |m: &Member| !target.user.is_empty() && **m.client.user() != *target.user;
+        members.retain(|m| !other_user(m) && !target.except.iter().any(|id| **id == *m.client.id));
+        members
+    }
+}

@@ -1,0 +1,331 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tidegate_core::transport::{Incoming, Listener};
+use tidegate_core::{
+    Admission, Authenticator, Broker, Budget, Caps, Disconnect, ExactRouter, Fanout, Health, Hooks, Hub,
+    MemoryBroker, NoHooks, Permit, Protocol, Router, Window,
+};
+use tidegate_protocol::Centrifuge;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::connection;
+use crate::handle::Handle;
+use crate::meters::Meters;
+use crate::settings::Settings;
+use crate::wheel::Wheel;
+
+/// A server that is assembled, and then run.
+///
+/// ```no_run
+/// # async fn example(authenticator: impl tidegate_core::Authenticator) -> Result<(), Box<dyn std::error::Error>> {
+/// use tidegate_server::{Server, transport_ws::{Options, WsListener}};
+///
+/// let websocket = WsListener::bind("127.0.0.1:8000".parse()?, Options::default()).await?;
+/// let server = Server::builder(authenticator).listen(websocket).build();
+/// let handle = server.handle();
+/// tokio::spawn(async move { handle.publish("news", "\"hello\"").await });
+/// server.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await;
+/// # Ok(()) }
+/// ```
+pub struct Server {
+    app: Arc<App>,
+    fronts: Vec<Front>,
+    shutdown: Shutdown,
+    stop: CancellationToken,
+}
+
+/// Something that brings connections: runs until the token is cancelled.
+type Front = Box<dyn FnOnce(Arc<App>, CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// How a server stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    /// How long clients may take to read what there is and to leave. 30 s; whoever is still there is cut off.
+    pub timeout: Duration,
+    /// Over how long the clients are sent away, so that the next node is not stampeded. 0 s: at once.
+    pub spread: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), spread: Duration::ZERO }
+    }
+}
+
+/// What became of the clients when the server stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that had to be cut off.
+    pub cut: usize,
+}
+
+/// Puts a [`Server`] together. Everything but the authenticator has a default.
+pub struct Builder {
+    authenticator: Arc<dyn Authenticator>,
+    hooks: Arc<dyn Hooks>,
+    router: Option<Arc<dyn Router>>,
+    broker: Option<Arc<dyn Broker>>,
+    protocols: Vec<Arc<dyn Protocol>>,
+    fronts: Vec<Front>,
+    settings: Settings,
+    caps: Caps,
+    shutdown: Shutdown,
+    fanout: Arc<Fanout>,
+    budget: Arc<Budget>,
+}
+
+/// Bytes that all windows of a node hold together, unless said otherwise. 256 MiB.
+const MEMORY_LIMIT: usize = 256 << 20;
+
+impl Server {
+    /// Begins to assemble a server whose clients `authenticator` judges.
+    pub fn builder(authenticator: impl Authenticator) -> Builder {
+        Builder {
+            authenticator: Arc::new(authenticator),
+            hooks: Arc::new(NoHooks),
+            router: None,
+            broker: None,
+            protocols: Vec::new(),
+            fronts: Vec::new(),
+            settings: Settings::default(),
+            caps: Caps::default(),
+            shutdown: Shutdown::default(),
+            fanout: Fanout::new(),
+            budget: Budget::new(MEMORY_LIMIT),
+        }
+    }
+
+    /// What the application does with the server while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.app.clone())
+    }
+
+    /// Runs until `shutdown` is ready, then lets the clients go, and returns when the last task has ended.
+    ///
+    /// Not cancel safe: a server that is dropped while it runs cuts its clients off.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Stopped {
+        let Self { app, fronts, shutdown: how, stop } = self;
+        let upkeep = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(until(upkeep.clone(), app.wheel.clone().run()));
+        tasks.spawn(until(upkeep.clone(), {
+            let hub = app.hub.clone();
+            async move { hub.run().await }
+        }));
+        tasks.spawn(until(upkeep.clone(), sweep(app.clone())));
+        for front in fronts {
+            tasks.spawn(front(app.clone(), stop.clone()));
+        }
+        shutdown.await;
+        let stopped = drain(&app, how).await;
+        stop.cancel();
+        upkeep.cancel();
+        tasks.close();
+        tasks.wait().await;
+        app.hub.broker().close().await;
+        stopped
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("fronts", &self.fronts.len()).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// What the application does besides judging.
+    pub fn hooks(mut self, hooks: impl Hooks) -> Self {
+        self.hooks = Arc::new(hooks);
+        self
+    }
+
+    /// Finds channels by `router`, whose logs wake by the first argument and count in the second.
+    pub fn router<R: Router>(mut self, router: impl FnOnce(Arc<Fanout>, Arc<Budget>) -> Arc<R>) -> Self {
+        self.router = Some(router(self.fanout.clone(), self.budget.clone()));
+        self
+    }
+
+    /// Publishes through `broker`, instead of keeping everything on this node.
+    pub fn broker(mut self, broker: impl Broker) -> Self {
+        self.broker = Some(Arc::new(broker));
+        self
+    }
+
+    /// Speaks `protocol`, too. The first that accepts a peer serves it; Centrifuge's, if none is given.
+    pub fn protocol(mut self, protocol: impl Protocol) -> Self {
+        self.protocols.push(Arc::new(protocol));
+        self
+    }
+
+    /// Takes connections from `listener`, too.
+    pub fn listen<L: Listener>(mut self, listener: L) -> Self {
+        self.fronts.push(Box::new(|app, stop| Box::pin(accept(app, listener, stop))));
+        self
+    }
+
+    /// Takes connections from something else than a listener: `front` is given what it needs to serve them,
+    /// and ends when the token is cancelled.
+    pub(crate) fn front<F>(mut self, front: impl FnOnce(Arc<App>, CancellationToken) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.fronts.push(Box::new(|app, stop| Box::pin(front(app, stop))));
+        self
+    }
+
+    /// The bounds that every connection is held to.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// How many connections there may be.
+    pub fn caps(mut self, caps: Caps) -> Self {
+        self.caps = caps;
+        self
+    }
+
+    /// How the server stops.
+    pub fn shutdown(mut self, shutdown: Shutdown) -> Self {
+        self.shutdown = shutdown;
+        self
+    }
+
+    /// How many bytes all windows may hold together; 0 is unlimited. To be said before
+    /// [`Builder::router`].
+    pub fn memory_limit(mut self, bytes: usize) -> Self {
+        self.budget = Budget::new(bytes);
+        self
+    }
+
+    /// The server, ready to run.
+    pub fn build(self) -> Server {
+        let (fanout, budget) = (self.fanout, self.budget);
+        let router = self.router.unwrap_or_else(|| {
+            let windows = Box::new(|_: &_| Window::default());
+            ExactRouter::new(windows, fanout.clone(), budget.clone())
+        });
+        let broker =
+            self.broker.unwrap_or_else(|| Arc::new(MemoryBroker::new(uuid::Uuid::new_v4().as_u64_pair().0)));
+        let mut protocols = self.protocols;
+        if protocols.is_empty() {
+            protocols.push(Arc::new(Centrifuge::default()));
+        }
+        let app = Arc::new(App {
+            hub: Hub::new(router, broker, fanout, budget),
+            authenticator: self.authenticator,
+            hooks: self.hooks,
+            protocols,
+            settings: self.settings,
+            admission: Admission::new(self.caps),
+            wheel: Wheel::new(tokio::time::Instant::now().into_std()),
+            meters: Meters::new(),
+            tasks: TaskTracker::new(),
+            draining: AtomicBool::new(false),
+            roster: Arc::default(),
+            started: tokio::time::Instant::now().into_std(),
+            node: crate::handle::Node::default(),
+        });
+        Server { app, fronts: self.fronts, shutdown: self.shutdown, stop: CancellationToken::new() }
+    }
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Takes what a listener brings, until told to stop.
+async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationToken) {
+    loop {
+        let incoming = tokio::select! {
+            incoming = listener.accept() => incoming,
+            () = stop.cancelled() => return,
+        };
+        let Some(incoming) = incoming else { return };
+        match app.admission.admit(incoming.address().map(|address| address.ip())) {
+            Ok(permit) => {
+                app.tasks.spawn(greet(app.clone(), incoming, permit));
+            }
+            Err(cause) => {
+                app.meters.refused(cause.cause());
+                app.tasks.spawn(incoming.refuse());
+            }
+        }
+    }
+}
+
+/// Shakes hands, and serves.
+async fn greet<I: Incoming>(app: Arc<App>, incoming: I, permit: Permit) {
+    // Boxed, so that an open connection does not keep room for it.
+    match Box::pin(incoming.handshake()).await {
+        Ok((io, peer)) => {
+            let tasks = app.tasks.clone();
+            tasks.spawn(connection::serve(app, io, peer, permit));
+        }
+        Err(error) => tracing::debug!(%error, "handshake failed"),
+    }
+}
+
+/// Lets every client read what there is and go; cuts off whoever takes too long.
+async fn drain(app: &Arc<App>, how: Shutdown) -> Stopped {
+    app.draining.store(true, Ordering::Relaxed);
+    app.admission.close();
+    app.hub.broadcast_health(Health::Draining);
+    let members = app.roster.handles();
+    tracing::info!(connections = members.len(), "draining");
+    let slices = (how.spread.as_millis() / 50).max(1) as usize;
+    let (slice, pause) = (members.len().div_ceil(slices).max(1), how.spread / slices as u32);
+    let everybody_gone = async {
+        for (i, members) in members.chunks(slice).enumerate() {
+            if i > 0 {
+                tokio::time::sleep(pause).await;
+            }
+            for member in members {
+                // Gone already: nothing to tell.
+                let _ = member.close(Disconnect::new(3001, "shutdown"));
+            }
+        }
+        app.tasks.close();
+        app.tasks.wait().await;
+    };
+    match tokio::time::timeout(how.timeout, everybody_gone).await {
+        Ok(()) => Stopped { cut: 0 },
+        Err(_) => {
+            let cut = app.admission.live();
+            tracing::warn!(cut, "cutting off clients that did not leave in time");
+            metrics::counter!("tidegate_drain_cut_total").increment(cut as u64);
+            for handle in app.roster.handles() {
+                // Gone already: all the better.
+                let _ = handle.abort();
+            }
+            app.tasks.wait().await;
+            Stopped { cut }
+        }
+    }
+}
+
+/// What is due about once a second.
+async fn sweep(app: Arc<App>) {
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        app.hub.sweep(tokio::time::Instant::now().into_std()).await;
+    }
+}
+
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
