@@ -20,7 +20,8 @@ pub trait Authenticator: Send + Sync + 'static {
     async fn connect(&self, request: &ConnectRequest, peer: &Peer) -> Result<Identity, Refusal>;
 
     /// Says whether `client` may subscribe, and how.
-    async fn subscribe(&self, client: &Client, request: &SubscribeRequest) -> Result<SubscribeGrant, Refusal>;
+    async fn subscribe(&self, client: &Client, request: &SubscribeRequest)
+    -> Result<SubscribeGrant, Refusal>;
 
     /// Says how the server subscribes `client`: from the client's identity, or by the API.
     async fn subscribe_server_side(
@@ -65,7 +66,12 @@ pub trait Authenticator: Send + Sync + 'static {
     }
 
     /// Prolongs a subscription's life.
-    async fn sub_refresh(&self, client: &Client, channel: &Channel, token: &str) -> Result<Refreshed, Refusal> {
+    async fn sub_refresh(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        token: &str,
+    ) -> Result<Refreshed, Refusal> {
         let _ = (client, channel, token);
         Err(ClientError::NOT_AVAILABLE.into())
     }

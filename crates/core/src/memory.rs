@@ -118,8 +118,8 @@ impl Client {
     /// Reads at most `count` bytes of what has arrived, without waiting, and makes nothing of them yet: a
     /// client that reads slowly. Returns how many there were.
     pub fn read_bytes(&mut self, count: usize) -> usize {
-        let mut cx = Context::from_waker(Waker::noop());
-        match self.down.poll_read(&mut cx, count, &mut self.input) {
+        let cx = Context::from_waker(Waker::noop());
+        match self.down.poll_read(&cx, count, &mut self.input) {
             Poll::Ready(read) => read,
             Poll::Pending => 0,
         }
@@ -162,7 +162,11 @@ impl transport::Connection for Connection {
             let announced = announced(&self.input).unwrap_or(0);
             if announced > self.limit as u64 {
                 let close = Disconnect::new(1009, "message too large");
-                return Poll::Ready(Err(ReceiveError::TooLarge { bytes: announced, limit: self.limit, close }));
+                return Poll::Ready(Err(ReceiveError::TooLarge {
+                    bytes: announced,
+                    limit: self.limit,
+                    close,
+                }));
             }
             match parse(&mut self.input) {
                 Some(Frame::Message(message)) => return Poll::Ready(Ok(Received::Message(message))),

@@ -9,7 +9,7 @@ mod presence;
 mod seeded;
 mod stream;
 mod streams;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 use std::collections::BTreeMap;

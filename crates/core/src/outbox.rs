@@ -489,4 +489,3 @@ impl fmt::Debug for Outbox {
             .finish_non_exhaustive()
     }
 }
-

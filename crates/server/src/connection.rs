@@ -154,11 +154,12 @@ impl<C: Connection> Driver<C> {
             while reads < READS && self.poll_work(cx, now, &mut reads)? {
                 idle = false;
             }
-            if writes < TURN && self.poll_write(cx, now)? {
+            let wrote = writes < TURN && self.poll_write(cx, now)?;
+            if wrote {
                 writes += 1;
                 idle = false;
             }
-            if let Poll::Ready(why) = self.finish(cx, now) {
+            if !wrote && let Poll::Ready(why) = self.finish(cx, now) {
                 return Ok(Poll::Ready(why));
             }
             if idle {

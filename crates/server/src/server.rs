@@ -10,12 +10,13 @@ use tidegate_core::{
     MemoryBroker, NoHooks, Permit, Protocol, Router, Window,
 };
 use tidegate_protocol::Centrifuge;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::connection;
-use crate::handle::Handle;
+use crate::handle::{Handle, Node};
 use crate::meters::Meters;
 use crate::settings::Settings;
 use crate::wheel::Wheel;
@@ -78,6 +79,7 @@ pub struct Builder {
     shutdown: Shutdown,
     fanout: Arc<Fanout>,
     budget: Arc<Budget>,
+    node: Node,
 }
 
 /// Bytes that all windows of a node hold together, unless said otherwise. 256 MiB.
@@ -98,6 +100,7 @@ impl Server {
             shutdown: Shutdown::default(),
             fanout: Fanout::new(),
             budget: Budget::new(MEMORY_LIMIT),
+            node: Node::default(),
         }
     }
 
@@ -170,13 +173,24 @@ impl Builder {
         self
     }
 
-    /// Takes connections from something else than a listener: `front` is given what it needs to serve them,
-    /// and ends when the token is cancelled.
-    pub(crate) fn front<F>(mut self, front: impl FnOnce(Arc<App>, CancellationToken) -> F + Send + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.fronts.push(Box::new(|app, stop| Box::pin(front(app, stop))));
+    /// Serves HTTP on `listener`: the routes that `routes` makes, [`http::websocket`](crate::http::websocket)
+    /// among them, for example.
+    pub fn http(
+        mut self,
+        listener: TcpListener,
+        routes: impl FnOnce(Handle) -> axum::Router + Send + 'static,
+    ) -> Self {
+        self.fronts.push(Box::new(|app, stop| {
+            Box::pin(crate::http::serve(listener, routes(Handle::new(app)), stop))
+        }));
+        self
+    }
+
+    /// What the node is called, as people know it; its host's name, if that is empty.
+    pub fn name(mut self, name: &str) -> Self {
+        if !name.is_empty() {
+            self.node.name = name.to_owned();
+        }
         self
     }
 
@@ -231,7 +245,7 @@ impl Builder {
             draining: AtomicBool::new(false),
             roster: Arc::default(),
             started: tokio::time::Instant::now().into_std(),
-            node: crate::handle::Node::default(),
+            node: self.node,
         });
         Server { app, fronts: self.fronts, shutdown: self.shutdown, stop: CancellationToken::new() }
     }

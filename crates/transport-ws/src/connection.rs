@@ -60,11 +60,6 @@ impl WebSocket {
         }
     }
 
-    /// Sends binary frames from here on, or text frames.
-    pub fn set_binary(&mut self, binary: bool) {
-        self.binary = binary;
-    }
-
     /// Whether it stands on a bare TCP socket, and not on a stream that costs a copy.
     pub fn is_tcp(&self) -> bool {
         self.io.is_tcp()
@@ -107,6 +102,10 @@ impl WebSocket {
 impl Connection for WebSocket {
     fn framing(&self) -> Framing {
         if self.binary { encode::BINARY } else { encode::TEXT }
+    }
+
+    fn set_binary(&mut self, binary: bool) {
+        self.binary = binary;
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, ReceiveError>> {

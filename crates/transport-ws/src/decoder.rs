@@ -170,8 +170,7 @@ impl Decoder {
         } else {
             let bytes = source.data()[..len].to_vec();
             source.skip(len);
-            self.unfinished =
-                Some(Box::new(Unfinished { text: data == Data::Text, bytes, fragments: 1 }));
+            self.unfinished = Some(Box::new(Unfinished { text: data == Data::Text, bytes, fragments: 1 }));
         }
         match self.unfinished.take_if(|_| last) {
             Some(message) => whole(message.text, message.bytes.into()).map(Some),

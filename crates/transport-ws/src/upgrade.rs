@@ -61,7 +61,9 @@ pub struct Upgrade {
 /// Resolves to an error when the HTTP connection ends first, or within
 /// [`Options::handshake_timeout`]. Dropping it closes the connection.
 #[must_use = "the connection is closed when this is dropped"]
-pub struct Upgraded(Pin<Box<dyn Future<Output = io::Result<(WebSocket, Peer)>> + Send>>);
+pub struct Upgraded(Pin<Box<dyn Future<Output = Accepted> + Send>>);
+
+type Accepted = io::Result<(WebSocket, Peer)>;
 
 impl Upgrade {
     /// Where the request comes from, if the router is served with

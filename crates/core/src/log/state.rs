@@ -32,6 +32,9 @@ pub(super) struct State {
     /// How often everybody had read everything: what the budget was told before is void.
     cleared: u64,
     pub(super) end: Option<End>,
+    /// Places of wait lists that were looked at to sweep out who left: what leaving costs.
+    #[cfg(test)]
+    pub(super) swept: usize,
 }
 
 /// A subscriber, as its log knows it.
@@ -295,6 +298,10 @@ impl State {
             self.spare = Vec::new();
         } else if self.waiting.len() > 2 * self.parked + 64 {
             // Those who left while parked: each is swept out once, so a mass departure is linear.
+            #[cfg(test)]
+            {
+                self.swept += self.waiting.len();
+            }
             let slots = &self.slots;
             self.waiting.retain(|w| {
                 let slot = &slots[w.slot as usize];

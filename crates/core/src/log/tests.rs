@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Figures, Log};
 use crate::reader::Event;
-use crate::{Budget, End, Entry, Fanout, Kind, Publication, Reader, Refused, Window};
+use crate::{Budget, End, Fanout, Kind, Publication, Reader, Refused, Window};
 
 /// A window in figures that tests can count with: entries, kilobytes of payload and overhead, seconds.
 fn window(entries: usize, bytes: usize, seconds: u64) -> Window {
@@ -18,7 +18,7 @@ const WIDE: Window = Window { entries: 4096, bytes: 2 << 20, age: Duration::from
 /// Plays `script` on a log and compares what its readers read, and whatever else it asks for.
 ///
 /// Steps: `sub a`, `pub COUNT [SIZE]`, `read a [COUNT]`, `rings a`, `leave a`, `tick SECONDS`, `expire`,
-/// `end`, `state`, `budget`. Publications are numbered from 1.
+/// `end`, `state`. Publications are numbered from 1.
 #[track_caller]
 fn check(window: Window, script: &str, expected: &str) {
     let mut bench = Bench::new(window, Budget::new(0));
@@ -58,7 +58,8 @@ impl Bench {
     }
 
     fn step(&mut self, step: &[&str]) {
-        let number = |at: usize, default: usize| step.get(at).map_or(default, |n| n.parse().expect("a number"));
+        let number =
+            |at: usize, default: usize| step.get(at).map_or(default, |n| n.parse().expect("a number"));
         match step[0] {
             "sub" => {
                 let reader = Reader::new(&self.log).map(|reader| (reader, Arc::default()));
@@ -93,7 +94,6 @@ impl Bench {
                 let Figures { subscribers, behind, entries, .. } = self.log.figures();
                 self.said.push(format!("{behind}/{subscribers} behind, {entries} held"));
             }
-            "budget" => self.said.push(format!("{} held", self.budget.used() / Entry::new(Kind::Break).weight())),
             other => panic!("no step {other}"),
         }
     }
@@ -128,7 +128,11 @@ impl Bench {
 #[test]
 fn everybody_reads_in_order_and_the_log_empties() {
     check(WIDE, "sub a; pub 3; read a; state", "a 1,2,3; 0/1 behind, 0 held");
-    check(WIDE, "sub a; sub b; pub 2; read a; state; read b; state", "a 1,2; 1/2 behind, 2 held; b 1,2; 0/2 behind, 0 held");
+    check(
+        WIDE,
+        "sub a; sub b; pub 2; read a; state; read b; state",
+        "a 1,2; 1/2 behind, 2 held; b 1,2; 0/2 behind, 0 held",
+    );
     check(WIDE, "pub 2; sub a; pub; read a", "a 3");
     check(WIDE, "sub a; pub 200; read a 1; sub b; pub; leave a; read b", "a 1; b 201");
     check(WIDE, "pub 5; state", "0/0 behind, 0 held");
@@ -136,7 +140,11 @@ fn everybody_reads_in_order_and_the_log_empties() {
 
 #[test]
 fn the_last_one_behind_empties_the_log_by_leaving() {
-    check(WIDE, "sub a; sub b; pub 9; read a; state; leave b; state", "a 1,2,3,4,5,6,7,8,9; 1/2 behind, 9 held; 0/1 behind, 0 held");
+    check(
+        WIDE,
+        "sub a; sub b; pub 9; read a; state; leave b; state",
+        "a 1,2,3,4,5,6,7,8,9; 1/2 behind, 9 held; 0/1 behind, 0 held",
+    );
     check(WIDE, "sub a; pub 9; leave a; state", "0/0 behind, 0 held");
     check(WIDE, "sub a; read a; leave a; sub b; pub; read b", "a ; b 1");
 }
@@ -145,7 +153,11 @@ fn the_last_one_behind_empties_the_log_by_leaving() {
 fn many_publications_wake_a_subscriber_once() {
     check(WIDE, "sub a; read a; pub 32; rings a; pub 9; rings a", "a ; a rang 1; a rang 0");
     check(WIDE, "sub a; read a; pub; rings a; read a; pub; rings a", "a ; a rang 1; a 1; a rang 1");
-    check(WIDE, "sub a; sub b; read a; read b; pub; read a; pub 5; rings a; rings b", "a ; b ; a 1; a rang 2; b rang 1");
+    check(
+        WIDE,
+        "sub a; sub b; read a; read b; pub; read a; pub 5; rings a; rings b",
+        "a ; b ; a 1; a rang 2; b rang 1",
+    );
     // Who subscribed and never read is behind, and is not touched either.
     check(WIDE, "sub a; pub 3; rings a", "a rang 0");
 }
@@ -164,12 +176,20 @@ fn a_window_is_bounded_by_entries_bytes_and_age() {
 fn the_newest_entry_is_never_trimmed() {
     check(window(1, 8, 0), "sub a; pub 1; tick 9; expire; pub 1; read a", "a gap 1..=1,2");
     check(window(9, 1 << 20, 60), "sub a; pub 1; tick 999; expire; read a", "a 1");
-    check(window(9, 1 << 20, 60), "sub a; pub 3; tick 61; expire; state; read a", "1/1 behind, 1 held; a gap 1..=2,3");
+    check(
+        window(9, 1 << 20, 60),
+        "sub a; pub 3; tick 61; expire; state; read a",
+        "1/1 behind, 1 held; a gap 1..=2,3",
+    );
 }
 
 #[test]
 fn what_is_larger_than_a_quarter_of_the_window_is_refused() {
-    check(window(9, 4000, 60), "sub a; pub 1 1001; pub 1 1000; read a", "TooLarge { bytes: 1001, limit: 1000 }; a 2");
+    check(
+        window(9, 4000, 60),
+        "sub a; pub 1 1001; pub 1 1000; read a",
+        "TooLarge { bytes: 1001, limit: 1000 }; a 2",
+    );
 }
 
 #[test]
@@ -197,7 +217,10 @@ fn age_takes_what_is_old_and_nothing_else() {
     keeps("sub a; pub 2; read a; tick 59; pub 2; tick 2; expire; read a", "a 1,2; a 3,4");
     // What goes on in a segment that the clock has looked at is looked at again.
     keeps("sub a; pub 3; tick 61; expire; pub 2; tick 61; expire; state", "1/1 behind, 1 held");
-    keeps("sub a; pub 2; read a; tick 9; expire; tick 99; expire; pub 3; tick 61; expire; state", "a 1,2; 1/1 behind, 1 held");
+    keeps(
+        "sub a; pub 2; read a; tick 9; expire; tick 99; expire; pub 3; tick 61; expire; state",
+        "a 1,2; 1/1 behind, 1 held",
+    );
     keeps("sub a; pub 2; tick 40; pub; tick 40; expire; pub; tick 40; expire; read a", "a gap 1..=3,4");
 }
 
@@ -220,26 +243,22 @@ fn a_long_wait_list_is_woken_whole() {
     }
 }
 
+/// Counted, not timed: the machine is not ours alone.
 #[test]
 fn a_mass_departure_costs_linear_time() {
-    let cost = |subscribers: usize| {
+    for subscribers in [100, 5_000, 10_000] {
         let log = Log::new("news".into(), WIDE, Fanout::new(), Budget::new(0));
-        let mut readers: Vec<Reader> = (0..subscribers).map(|_| Reader::new(&log).expect("it lives")).collect();
+        let mut readers: Vec<Reader> =
+            (0..subscribers).map(|_| Reader::new(&log).expect("it lives")).collect();
         let mut cx = Context::from_waker(Waker::noop());
         readers.iter_mut().for_each(|reader| assert!(reader.poll_next(&mut cx).is_pending()));
         let stays = readers.pop();
-        let began = Instant::now();
         drop(readers);
-        let took = began.elapsed();
         assert_eq!(log.figures().subscribers, 1);
+        let swept = log.state.lock().swept;
+        assert!(swept <= 2 * subscribers, "{swept} places looked at while {subscribers} left");
         drop(stays);
-        took
-    };
-    // Quadratic cost would be four times as much at twice the number; the best of a few is compared,
-    // for the machine is not ours alone.
-    let best = |subscribers| (0..7).map(|_| cost(subscribers)).min().expect("seven were measured");
-    let (half, whole) = (best(5_000), best(10_000));
-    assert!(whole < half * 3 + Duration::from_millis(1), "5,000 left in {half:?}, 10,000 in {whole:?}");
+    }
 }
 
 #[test]
@@ -248,11 +267,12 @@ fn a_stale_wake_up_does_not_reach_the_slots_next_subscriber() {
     bench.step(&["sub", "a"]);
     bench.step(&["sub", "other"]);
     bench.read("a", 1);
+    let mut list = bench.log.state.lock().take_waiting();
+    assert_eq!(list.len(), 1);
     bench.step(&["leave", "a"]);
+    // In the slot that `a` left, and not parked.
     bench.step(&["sub", "b"]);
-    // `b` has not parked: only the list's stale place would ring it.
-    bench.step(&["pub", "1"]);
-    assert_eq!(bench.readers["b"].1.0.load(Ordering::Relaxed), 0);
-    assert_eq!(bench.log.figures().behind, 2);
-    assert_eq!(bench.read("b", 9), ["1"]);
+    let mut wakes = Vec::new();
+    bench.log.wakes(&mut list, 64, &mut wakes);
+    assert!(wakes.is_empty());
 }

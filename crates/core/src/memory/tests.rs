@@ -55,7 +55,8 @@ fn messages_come_whole_and_in_order_through_any_capacity() {
     for capacity in [1, 2, 3, 5, 64, 10_000, 1 << 20] {
         let (mut client, mut connection) = pair(Limits { capacity, ..Limits::default() });
         let mut outbox = Outbox::new(outbox::Limits::default());
-        let sent: Vec<Bytes> = [0, 1, 9000, 5, 4096].iter().map(|len| Bytes::from(vec![b'x'; *len])).collect();
+        let sent: Vec<Bytes> =
+            [0, 1, 9000, 5, 4096].iter().map(|len| Bytes::from(vec![b'x'; *len])).collect();
         sent.iter().for_each(|message| outbox.reply(message.clone(), None));
         let mut got = Vec::new();
         while write(&mut outbox, &mut connection).expect("the client is there") {
@@ -141,7 +142,9 @@ fn a_farewell_is_read_behind_everything_else() {
 #[test]
 fn too_large_a_message_is_refused_when_it_is_announced() {
     let (mut client, mut connection) = pair(Limits { message: 10, ..Limits::default() });
-    now(client.send_raw(Bytes::from_static(&[0, 0, 0, 11]))).expect("there is room").expect("the server is there");
+    now(client.send_raw(Bytes::from_static(&[0, 0, 0, 11])))
+        .expect("there is room")
+        .expect("the server is there");
     let error = receive(&mut connection).expect("something came").expect_err("it is too large");
     assert_eq!(error.close().map(|why| why.code), Some(1009));
 }

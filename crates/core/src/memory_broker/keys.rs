@@ -70,7 +70,7 @@ impl Keys {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().cells.len()).sum()
     }

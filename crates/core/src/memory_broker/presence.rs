@@ -85,7 +85,7 @@ impl Presence {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(super) fn channels(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }

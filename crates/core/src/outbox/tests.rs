@@ -11,8 +11,8 @@ use bytes::Bytes;
 use super::{Batch, CALLS, Event, Fill, Framing, Lane, Limits, Outbox, Taken};
 use crate::call::Call;
 use crate::{
-    Backpressure, Budget, CloseConnection, Disconnect, EndSubscription, Entry, Fanout, Gap, Health, Kind, Log,
-    Publication, SkipToLatest, SkipToOldest, Subscription, Window,
+    Backpressure, Budget, CloseConnection, Disconnect, EndSubscription, Entry, Fanout, Gap, Health, Kind,
+    Log, Publication, SkipToLatest, SkipToOldest, Subscription, Window,
 };
 
 /// Plays `script` on an outbox and compares what a client reads, by lines, and what the connection is told,
@@ -20,7 +20,8 @@ use crate::{
 ///
 /// Steps: `sub a [continuous|deaf]` (each lane reads the log of its name), `pub a COUNT [SIZE]`, `break a`,
 /// `reply TEXT [a]`, `write BYTES` (one batch, of which the socket takes so much), `drain` (all there is),
-/// `leave a`, `end a`, `judge SECONDS`, `stalled`, `health`, `close CODE`, `call`.
+/// `leave a`, `end a`, `judge SECONDS`, `stalled`, `health`, `well`, `close CODE`,
+/// `abort`, `call`, `room BYTES`.
 #[track_caller]
 fn check(policy: impl Backpressure + 'static, window: Window, script: &str, expected: &str) {
     let limits = Limits { quantum: 100, ..Limits::default() };
@@ -102,7 +103,8 @@ impl Bench {
     }
 
     fn step(&mut self, step: &[&str]) {
-        let number = |at: usize, default: usize| step.get(at).map_or(default, |n| n.parse().expect("a number"));
+        let number =
+            |at: usize, default: usize| step.get(at).map_or(default, |n| n.parse().expect("a number"));
         let lane = |bench: &Self, name: &str| *bench.lanes.get(name).expect("a lane of this name");
         match step[0] {
             "sub" => {
@@ -143,6 +145,7 @@ impl Bench {
             "health" => drop(self.outbox.handle().health(Health::Degraded)),
             "well" => drop(self.outbox.handle().health(Health::Serving)),
             "close" => drop(self.outbox.handle().close(Disconnect::new(number(1, 0) as u16, ""))),
+            "abort" => drop(self.outbox.handle().abort()),
             "call" => drop(self.outbox.handle().call(Call::Message(Bytes::new()))),
             "room" => self.room = number(1, 0),
             other => panic!("no step {other}"),
@@ -150,9 +153,10 @@ impl Bench {
     }
 
     fn log(&mut self, name: &str) -> (&Arc<Log>, &mut usize) {
-        let (log, published) = self.logs.entry(name.into()).or_insert_with(|| {
-            (Log::new(name.into(), self.window, Fanout::new(), self.budget.clone()), 0)
-        });
+        let (log, published) = self
+            .logs
+            .entry(name.into())
+            .or_insert_with(|| (Log::new(name.into(), self.window, Fanout::new(), self.budget.clone()), 0));
         (log, published)
     }
 
@@ -178,6 +182,7 @@ impl Bench {
 
     fn event(&mut self, event: &Event) {
         let text = match event {
+            Event::Abort => "abort".into(),
             Event::Close(why) => format!("close {}", why.code),
             Event::Health(health) => format!("{health:?}").to_lowercase(),
             Event::Call(_) => "call".into(),
@@ -227,24 +232,49 @@ fn a_gap_is_told_with_its_number() {
 
 #[test]
 fn policies_judge_at_reading() {
-    check(SkipToLatest { bytes: 1 << 20 }, window(2), "sub a; pub a 2; drain; pub a 5; drain", "a1 a2 a-4 a7");
+    check(
+        SkipToLatest { bytes: 1 << 20 },
+        window(2),
+        "sub a; pub a 2; drain; pub a 5; drain",
+        "a1 a2 a-4 a7",
+    );
     check(SkipToLatest { bytes: 0 }, WIDE, "sub a; pub a 5; drain; pub a; drain", "a-4 a5 a6");
     check(EndSubscription { bytes: 0 }, WIDE, "sub a; sub b; pub a; drain", "<a behind>");
-    check(EndSubscription { bytes: 1 << 20 }, window(2), "sub a; sub b; pub a 3; pub b; drain; pub b; drain", "b1 <a behind> b2");
+    check(
+        EndSubscription { bytes: 1 << 20 },
+        window(2),
+        "sub a; sub b; pub a 3; pub b; drain; pub b; drain",
+        "b1 <a behind> b2",
+    );
     check(CloseConnection::slow(1 << 20), window(2), "sub a; pub a 3; drain", "<close 3008>");
     check(CloseConnection::slow(1 << 20), WIDE, "sub a; pub a 3; drain", "a1 a2 a3");
 }
 
 #[test]
 fn policies_judge_a_stalled_connection_too() {
-    check(EndSubscription { bytes: 1 << 20 }, window(2), "sub a; pub a 3; stalled; judge 1; stalled", "<a behind>");
-    check(CloseConnection::slow(1 << 20), window(2), "sub a; pub a 3; stalled; judge 1; stalled", "<close 3008>");
+    check(
+        EndSubscription { bytes: 1 << 20 },
+        window(2),
+        "sub a; pub a 3; stalled; judge 1; stalled",
+        "<a behind>",
+    );
+    check(
+        CloseConnection::slow(1 << 20),
+        window(2),
+        "sub a; pub a 3; stalled; judge 1; stalled",
+        "<close 3008>",
+    );
     check(SkipToOldest, window(2), "sub a; pub a 3; stalled; judge 1; stalled; drain", "a-1 a2 a3");
 }
 
 #[test]
 fn an_ended_log_is_read_to_its_end_first() {
-    check(SkipToOldest, WIDE, "sub a; sub b; pub a 2; end a; pub b; drain; sub a", "a1 a2 b1 <a deleted> <Deleted>");
+    check(
+        SkipToOldest,
+        WIDE,
+        "sub a; sub b; pub a 2; end a; pub b; drain; sub a",
+        "a1 a2 b1 <a deleted> <Deleted>",
+    );
     check(SkipToOldest, WIDE, "sub a; drain; end a; drain", "<a deleted>");
     check(SkipToOldest, WIDE, "sub a; pub a; end a; write 0; write 1; drain", "a1 <a deleted>");
 }
@@ -290,9 +320,19 @@ fn a_cut_message_is_finished_first() {
 #[test]
 fn lanes_take_turns_by_bytes() {
     // A turn is 100 bytes here: ten messages of ten.
-    check(SkipToOldest, WIDE, "sub a; sub b; pub a 25 9; pub b 2; drain", &format!("{} b1 b2 {}", seq(1, 10), seq(11, 25)));
+    check(
+        SkipToOldest,
+        WIDE,
+        "sub a; sub b; pub a 25 9; pub b 2; drain",
+        &format!("{} b1 b2 {}", seq(1, 10), seq(11, 25)),
+    );
     // A large message is paid for with later turns.
-    check(SkipToOldest, WIDE, "sub a; sub b; pub a 2 250; pub b 35 9; drain", &format!("a1 {} a2 {}", seq_of("b", 1, 20), seq_of("b", 21, 35)));
+    check(
+        SkipToOldest,
+        WIDE,
+        "sub a; sub b; pub a 2 250; pub b 35 9; drain",
+        &format!("a1 {} a2 {}", seq_of("b", 1, 20), seq_of("b", 21, 35)),
+    );
 }
 
 #[test]
@@ -325,9 +365,15 @@ fn what_others_want_comes_before_data_and_closing_before_all() {
     check(SkipToOldest, WIDE, "sub a; pub a; call; health; drain", "<degraded> <call> a1");
     check(SkipToOldest, WIDE, "health; well; health; drain", "<degraded>");
     check(SkipToOldest, WIDE, "health; well; drain", "<serving>");
-    check(SkipToOldest, WIDE, "health; call; close 3001; close 3500; drain; close 3501; drain", "<close 3001> <degraded> <call>");
+    check(
+        SkipToOldest,
+        WIDE,
+        "health; call; close 3001; close 3500; drain; close 3501; drain",
+        "<close 3001> <degraded> <call>",
+    );
     // A stalled connection is told only to close; the rest waits.
     check(SkipToOldest, WIDE, "health; call; stalled; well; drain", "<serving> <call>");
+    check(SkipToOldest, WIDE, "health; close 3001; abort; stalled", "<abort> <close 3001>");
     check(SkipToOldest, WIDE, "health; close 3001; stalled; drain", "<close 3001> <degraded>");
 }
 
@@ -416,6 +462,50 @@ fn what_was_delivered_and_missed_is_counted() {
     // Not wanted is neither.
     assert_eq!(count(WIDE, "sub a deaf; pub a 5000; drain"), (0, 904, 0));
     assert_eq!(count(WIDE, "sub a; pub a; break a; pub a; drain"), (2, 0, 0));
+}
+
+/// Writes the publications that begin with `+`, and whether each followed what was written before it.
+struct Followed;
+
+impl Subscription for Followed {
+    fn write(&mut self, entry: &Entry, contiguous: bool, out: &mut Batch) {
+        if let Some(publication) =
+            entry.publication().filter(|publication| publication.data.starts_with(b"+"))
+        {
+            out.message(&format!("{}{contiguous}", String::from_utf8_lossy(&publication.data)).into());
+        }
+    }
+
+    fn gap(&mut self, _: &Gap, _: &mut Batch) {}
+}
+
+/// Publishes the words, reads them through a window of three, and compares which were written.
+#[track_caller]
+fn follows(words: &str, expected: &str) {
+    let log = Log::new("news".into(), window(3), Fanout::new(), Budget::new(0));
+    let mut outbox = Outbox::new(Limits::default());
+    outbox.subscribe(&log, Box::new(Followed), Arc::new(SkipToOldest)).expect("the log lives");
+    for word in words.split(' ') {
+        let publication = Publication::new(word.to_owned());
+        log.append(Kind::Publication(publication), Instant::now()).expect("it fits");
+    }
+    let mut batch = Batch::new();
+    batch.begin(Framing::LINES);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut said = Vec::new();
+    while outbox.poll_fill(&mut cx, 1 << 16, &mut batch).is_ready() {
+        said.extend(batch.pieces().flatten());
+        let taken = batch.len();
+        outbox.unread(&mut batch, taken);
+    }
+    assert_eq!(String::from_utf8_lossy(&said).trim().replace('\n', " "), expected, "{words}");
+}
+
+#[test]
+fn an_entry_follows_only_what_was_written() {
+    follows("+a +b +c", "+afalse +btrue +ctrue");
+    follows("+a -b +c", "+afalse +cfalse");
+    follows("+a +b +c +d", "+bfalse +ctrue +dtrue");
 }
 
 #[test]

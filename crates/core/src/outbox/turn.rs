@@ -103,9 +103,12 @@ impl Outbox {
                 }
                 let before = batch.len();
                 attached.subscription.write(entry, at > attached.fresh, batch);
-                silent |= batch.len() == before;
                 batch.step();
                 at += 1;
+                if batch.len() == before {
+                    silent = true;
+                    attached.fresh = at;
+                }
                 closing = batch.take_closing();
             }
             if at == run.from() {
@@ -121,7 +124,9 @@ impl Outbox {
                 return false;
             }
             if !self.deferred.is_empty() {
-                for (_, place, message) in self.deferred.extract_if(.., |(of, place, _)| *of == lane && *place <= at) {
+                for (_, place, message) in
+                    self.deferred.extract_if(.., |(of, place, _)| *of == lane && *place <= at)
+                {
                     self.control_bytes -= message.weight();
                     batch.control(message, Some((lane, place)));
                 }

@@ -319,13 +319,12 @@ fn keys_not_implemented_warn_or_fail() {
     );
     check(
         "a.yaml\nengine: {type: redis, redis: {tls: {enabled: true}}}\nbroker: {type: memory}\ncontroller: {type: memory}\n\
-         channel:\n  namespaces: [{name: aa, channel_regex: '^x$', map: {publish_proxy_enabled: true}}]\n",
+         channel:\n  namespaces: [{name: aa, map: {publish_proxy_enabled: true}}]\n",
         &[],
         &[],
         r#"
         a.yaml: engine.type is "redis", which this version does not implement; ignoring it would mean that messages and presence do not reach other nodes
         a.yaml: engine.redis.tls.enabled is true, which this version does not implement; ignoring it would mean that connections are not encrypted
-        a.yaml: channel.namespaces[0].channel_regex is "^x$", which this version does not implement; ignoring it would mean that every channel name is accepted
         a.yaml: channel.namespaces[0].map.publish_proxy_enabled is true, which this version does not implement; ignoring it would mean that the proxy is not asked
         "#,
     );

@@ -73,7 +73,12 @@ fn decode(bytes: &[u8], size: usize) -> (Vec<String>, Decoder) {
 fn check(frames: &[Vec<u8>], expected: &[&str]) {
     let bytes = frames.concat();
     for size in [usize::MAX, 1, 2, 3, 5, 7, 64, 4096].map(|size| size.min(bytes.len())) {
-        assert_eq!(decode(&bytes, size).0, expected, "in pieces of {size}: {:?}", Bytes::from(bytes.clone()));
+        assert_eq!(
+            decode(&bytes, size).0,
+            expected,
+            "in pieces of {size}: {:?}",
+            Bytes::copy_from_slice(&bytes[..bytes.len().min(40)])
+        );
     }
 }
 
@@ -82,11 +87,10 @@ fn messages_come_whole() {
     check(&[frame(0x81, b"hello")], &[r#"message "hello""#]);
     check(&[frame(0x82, b"\xff\0")], &[r#"message "\xff\0""#]);
     check(&[frame(0x81, b""), frame(0x82, b"")], &[r#"message """#, r#"message """#]);
-    check(&[frame(0x81, b"a"), frame(0x81, b"b"), frame(0x81, b"c")], &[
-        r#"message "a""#,
-        r#"message "b""#,
-        r#"message "c""#,
-    ]);
+    check(
+        &[frame(0x81, b"a"), frame(0x81, b"b"), frame(0x81, b"c")],
+        &[r#"message "a""#, r#"message "b""#, r#"message "c""#],
+    );
     for len in [125, 126, 127, 65535, 65536, 70_000] {
         let expected = format!("message {len} bytes");
         check(&[frame(0x81, &vec![b'x'; len])], &[&expected]);
@@ -130,7 +134,7 @@ fn control_frames_are_answered() {
     check(&[frame(0x8a, b"unasked")], &["pong"]);
     check(&[frame(0x88, b"")], &["closed None"]);
     check(&[frame(0x88, b"\x03\xe8bye \xe2\x82\xac"), frame(0x81, b"late")], &["closed Some(1000)"]);
-    for code in [1000_u16, 1001, 1002, 1003, 1007, 1011, 1012, 1014, 3000, 3999, 4000, 4999] {
+    for code in [1000_u16, 1001, 1002, 1003, 1007, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
         let expected = format!("closed Some({code})");
         check(&[frame(0x88, &code.to_be_bytes())], &[&expected]);
     }
@@ -180,10 +184,13 @@ fn a_large_message_is_judged_by_what_it_announces() {
         check(&[announced(0x82, len)], &["error 1009"]);
         check(&[frame(0x02, b"some"), announced(0x80, len)], &["error 1009"]);
     }
-    check(&[frame(0x02, &[0; 35_000]), frame(0x00, &[0; 35_000]), frame(0x80, b"")], &["message 70000 bytes"]);
+    check(
+        &[frame(0x02, &[0; 35_000]), frame(0x00, &[0; 35_000]), frame(0x80, b"")],
+        &["message 70000 bytes"],
+    );
     check(&[frame(0x02, &[0; 35_000]), announced(0x00, 35_001)], &["error 1009"]);
     // Control frames have their own limit.
-    check(&[frame(0x02, &[0; 70_000]), frame(0x89, b"")], &["message 70000 bytes", r#"answer "\x8a\0""#]);
+    check(&[frame(0x82, &[0; 70_000]), frame(0x89, b"")], &["message 70000 bytes", r#"answer "\x8a\0""#]);
 }
 
 #[test]

@@ -60,18 +60,19 @@ impl WsIncoming {
     async fn negotiate(&mut self) -> Result<Peer, Failure> {
         let (address, options) = (self.address, &self.options);
         let mut judged = None;
-        let judge = |request: &Request, mut response: Response| {
-            let result = judge(request, address, options);
-            judged = Some(result.clone());
-            match result {
-                Ok(peer) => {
-                    if !peer.protocol.is_empty() {
-                        let value = HeaderValue::from_str(&peer.protocol).expect("it came in a header");
-                        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
-                    }
-                    Ok(response)
+        #[expect(clippy::result_large_err, reason = "the library asks for a response by value")]
+        let judge = |request: &Request, mut response: Response| match judge(request, address, options) {
+            Ok(peer) => {
+                if !peer.protocol.is_empty() {
+                    let value = HeaderValue::from_str(&peer.protocol).expect("it came in a header");
+                    response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
                 }
-                Err(rejection) => Err(response_of(rejection)),
+                judged = Some(Ok(peer));
+                Ok(response)
+            }
+            Err(rejection) => {
+                judged = Some(Err(rejection));
+                Err(response_of(rejection))
             }
         };
         // Only the handshake is the library's: its WebSocket is dropped unused.

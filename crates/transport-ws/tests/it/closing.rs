@@ -16,7 +16,9 @@ async fn the_server_says_why_it_closes() {
         let handle = driver.handle();
         let serving = tokio::spawn(driver.echo());
         handle.close(Disconnect::new(3001, "shutdown")).expect("open");
-        let Some(Ok(Message::Close(Some(close)))) = within(client.next()).await else { panic!("a close frame") };
+        let Some(Ok(Message::Close(Some(close)))) = within(client.next()).await else {
+            panic!("a close frame")
+        };
         assert_eq!((u16::from(close.code), &*close.reason), (3001, "shutdown"));
         assert_eq!(within(serving).await.expect("no panic").0.code, 3001);
     }
@@ -29,7 +31,9 @@ async fn the_clients_close_is_echoed() {
         let serving = tokio::spawn(Driver::new(ws).echo());
         let close = CloseFrame { code: CloseCode::Library(4321), reason: "enough".into() };
         client.send(Message::Close(Some(close))).await.expect("open");
-        let Some(Ok(Message::Close(Some(echo)))) = within(client.next()).await else { panic!("a close frame") };
+        let Some(Ok(Message::Close(Some(echo)))) = within(client.next()).await else {
+            panic!("a close frame")
+        };
         assert_eq!(u16::from(echo.code), 4321);
         assert!(within(client.next()).await.is_none());
         assert_eq!(within(serving).await.expect("no panic").0.code, 4321);

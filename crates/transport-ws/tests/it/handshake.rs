@@ -14,8 +14,7 @@ use crate::support::{Driver, MOUNTS, Mount, Server, connect, origins, raw, withi
 async fn a_peer_is_known_by_its_request() {
     for mount in MOUNTS {
         let mut server = Server::start(mount, Options::default()).await;
-        let offered =
-            [("sec-websocket-protocol", "mqtt, centrifuge-protobuf"), ("X-Real-IP", "10.1.2.3")];
+        let offered = [("sec-websocket-protocol", "mqtt, centrifuge-protobuf"), ("X-Real-IP", "10.1.2.3")];
         let (client, response) = connect(server.address, &offered).await.expect("a WebSocket");
         assert_eq!(response.headers()["sec-websocket-protocol"], "centrifuge-protobuf");
         let (_ws, peer) = server.accepted.recv().await.expect("running").expect("a WebSocket");
@@ -160,7 +159,10 @@ async fn those_over_the_limit_are_told() {
     let Err(Error::Http(response)) = connect(server.address, &[("x-full", "1")]).await else {
         panic!("a response")
     };
-    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["retry-after"]),
+        (503, &"5".parse().unwrap())
+    );
 }
 
 #[tokio::test]

@@ -24,7 +24,10 @@ where
     }
     client.flush().await.expect("open");
     for i in 0..500 {
-        assert_eq!(within(client.next()).await.expect("open").expect("a frame"), Message::text(i.to_string()));
+        assert_eq!(
+            within(client.next()).await.expect("open").expect("a frame"),
+            Message::text(i.to_string())
+        );
     }
     client.send(Message::Ping("are you there".into())).await.expect("open");
     let answer = within(client.next()).await.expect("open").expect("a frame");

@@ -26,7 +26,8 @@ fn play(bench: &mut Bench, script: &[String]) {
 
 #[test]
 fn every_byte_count_of_one_write() {
-    let script = ["sub a", "sub b", "pub a 3", "pub b 1 4097", "pub a 1 5000", "pub b 1 4096", "reply x", "reply y a"];
+    let script =
+        ["sub a", "sub b", "pub a 3", "pub b 1 4097", "pub a 1 5000", "pub b 1 4096", "reply x", "reply y a"];
     let script = script.map(String::from);
     // Turns as long as everything, so that the order does not depend on where batches end.
     let limits = Limits { quantum: 1 << 16, ..Limits::default() };
@@ -54,7 +55,8 @@ fn every_byte_count_of_one_write() {
 fn random_scripts_and_random_cuts() {
     for seed in 1..400 {
         let mut random = Random(seed);
-        let mut bench = Bench::new(Arc::new(SkipToOldest), WIDE, Limits { quantum: 300, ..Limits::default() });
+        let mut bench =
+            Bench::new(Arc::new(SkipToOldest), WIDE, Limits { quantum: 300, ..Limits::default() });
         bench.room = 1 + random.below(20_000);
         let lanes = ["a", "b", "c"];
         for lane in lanes {

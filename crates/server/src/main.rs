@@ -1,0 +1,67 @@
+//! The `tidegate` binary: reads the configuration, assembles the server from it, and runs it.
+
+mod cli;
+mod node;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tidegate_server::config;
+
+use cli::{Cli, Command, Config, Form, Serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = match config::split(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(errors) => return fail(&errors),
+    };
+    let program = std::iter::once("tidegate".into());
+    let cli = Cli::parse_from(program.chain(arguments.rest));
+    match cli.command() {
+        Command::Serve(serve) => run(&serve, arguments.settings),
+        Command::Config(Config::Check { file }) => match config::check(&file) {
+            Ok(warnings) => {
+                for warning in &warnings {
+                    println!("warning: {warning}");
+                }
+                println!("{}: good, {} warnings", file.display(), warnings.len());
+                ExitCode::SUCCESS
+            }
+            Err(errors) => fail(&errors),
+        },
+        Command::Config(Config::Default { format }) => {
+            let format = match format {
+                Form::Toml => config::Format::Toml,
+                Form::Yaml => config::Format::Yaml,
+                Form::Json => config::Format::Json,
+            };
+            print!("{}", config::print_default(format));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn run(serve: &Serve, mut flags: Vec<(String, String)>) -> ExitCode {
+    for (key, value) in [("http_server.port", &serve.port), ("http_server.address", &serve.address)] {
+        flags.extend(value.clone().map(|value| (key.to_owned(), value)));
+    }
+    let sources =
+        config::Sources { file: serve.config.clone(), environment: std::env::vars().collect(), flags };
+    let loaded = match config::load(&sources) {
+        Ok(loaded) => loaded,
+        Err(errors) => return fail(&errors),
+    };
+    match node::run(loaded, serve.dev) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("tidegate: {error}");
+    ExitCode::FAILURE
+}

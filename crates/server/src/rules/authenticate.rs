@@ -1,0 +1,84 @@
+//! The rules, as a server asks them.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tidegate_core::call::SubscribeCall;
+use tidegate_core::request::{ConnectRequest, SubscribeRequest};
+use tidegate_core::transport::Peer;
+use tidegate_core::{
+    Authenticator, Channel, Client, ClientError, HistoryBounds, Identity, PublishGrant, Refreshed, Refusal,
+    SubscribeGrant,
+};
+
+use super::{Rules, unix_now};
+use crate::token::Overrides;
+
+#[async_trait]
+impl Authenticator for Rules {
+    async fn connect(&self, request: &ConnectRequest, peer: &Peer) -> Result<Identity, Refusal> {
+        self.identify(request, peer, unix_now()).await
+    }
+
+    async fn subscribe(&self, client: &Client, request: &SubscribeRequest) -> Result<SubscribeGrant, Refusal> {
+        let namespace = self.named_by_client(&request.channel)?;
+        let permission = self.permit(client, namespace, request, unix_now()).await?;
+        Ok(self.grant(client, namespace, request, permission)?)
+    }
+
+    async fn subscribe_server_side(
+        &self,
+        _: &Client,
+        call: &SubscribeCall,
+    ) -> Result<SubscribeGrant, Refusal> {
+        Ok(self.grant_server_side(&call.channel, &Overrides::default())?)
+    }
+
+    async fn publish(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        _: &Bytes,
+        subscribed: bool,
+    ) -> Result<PublishGrant, Refusal> {
+        let namespace = self.named_by_client(channel)?;
+        if !self.allows_publish(client, subscribed, &namespace.options) {
+            return Err(ClientError::PERMISSION_DENIED.into());
+        }
+        Ok(PublishGrant { data: None, options: namespace.publish_options() })
+    }
+
+    async fn history(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        subscribed: bool,
+    ) -> Result<HistoryBounds, Refusal> {
+        let namespace = self.named_by_client(channel)?;
+        if !namespace.history.is_kept() {
+            return Err(ClientError::NOT_AVAILABLE.into());
+        }
+        match self.allows_history(client, subscribed, &namespace.options) {
+            true => Ok(namespace.history),
+            false => Err(ClientError::PERMISSION_DENIED.into()),
+        }
+    }
+
+    async fn presence(&self, client: &Client, channel: &Channel, subscribed: bool) -> Result<(), Refusal> {
+        let namespace = self.named_by_client(channel)?;
+        if !namespace.options.presence {
+            return Err(ClientError::NOT_AVAILABLE.into());
+        }
+        match self.allows_presence(client, subscribed, &namespace.options) {
+            true => Ok(()),
+            false => Err(ClientError::PERMISSION_DENIED.into()),
+        }
+    }
+
+    async fn refresh(&self, client: &Client, token: &str) -> Result<Refreshed, Refusal> {
+        self.refreshed(client, token, unix_now()).await
+    }
+
+    async fn sub_refresh(&self, client: &Client, channel: &Channel, token: &str) -> Result<Refreshed, Refusal> {
+        self.sub_refreshed(client, channel, token, unix_now()).await
+    }
+}

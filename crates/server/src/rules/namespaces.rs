@@ -1,0 +1,123 @@
+//! How channel names are read.
+
+use std::collections::BTreeMap;
+
+use tidegate_core::ClientError;
+
+use super::error::RulesError;
+use super::namespace::{Namespace, Policies};
+use crate::config::Channels;
+
+/// The namespaces, and how a channel name says which one it is in.
+pub(super) struct Namespaces {
+    default: Namespace,
+    named: BTreeMap<String, Namespace>,
+    max_length: usize,
+    private_prefix: String,
+    boundary: String,
+    user_boundary: String,
+    user_separator: String,
+}
+
+impl Namespaces {
+    pub(super) fn new(channels: &Channels, queue_max_size: usize) -> Result<Self, RulesError> {
+        let policies = Policies::new(queue_max_size);
+        let meta_ttl = channels.history_meta_ttl;
+        let default = &channels.without_namespace;
+        let named = channels.namespaces.iter().map(|(name, options)| {
+            let section = format!("channel.namespaces.{name}");
+            Ok((name.clone(), Namespace::new(&section, options, meta_ttl, &policies)?))
+        });
+        Ok(Self {
+            default: Namespace::new("channel.without_namespace", default, meta_ttl, &policies)?,
+            named: named.collect::<Result<_, RulesError>>()?,
+            max_length: channels.max_length,
+            private_prefix: channels.private_prefix.clone(),
+            boundary: channels.namespace_boundary.clone(),
+            user_boundary: channels.user_boundary.clone(),
+            user_separator: channels.user_separator.clone(),
+        })
+    }
+
+    /// The namespace of a channel that the server names: its name is not judged otherwise.
+    pub(super) fn of(&self, channel: &str) -> Result<&Namespace, ClientError> {
+        Ok(self.split(channel)?.0)
+    }
+
+    /// The namespace of a channel that a client names, whose length and letters are bounded.
+    ///
+    /// # Errors
+    /// 107 for a name that is too long or has other letters, 102 for an unknown namespace.
+    pub(super) fn named_by_client(&self, channel: &str) -> Result<&Namespace, ClientError> {
+        if channel.is_empty() || channel.len() > self.max_length {
+            return Err(ClientError::BAD_REQUEST);
+        }
+        let (namespace, rest) = self.split(channel)?;
+        let matches = namespace.expression.as_ref().is_none_or(|expression| expression.is_match(rest));
+        if channel.is_ascii() && matches { Ok(namespace) } else { Err(ClientError::BAD_REQUEST) }
+    }
+
+    /// The namespace of channels without one.
+    pub(super) fn default(&self) -> &Namespace {
+        &self.default
+    }
+
+    /// Whether clients need a token for the channel, whatever the options say.
+    pub(super) fn is_private(&self, channel: &str) -> bool {
+        !self.private_prefix.is_empty() && channel.starts_with(&*self.private_prefix)
+    }
+
+    /// The users that a channel's name ends with, if it does: `team#ann,bob`.
+    pub(super) fn users<'a>(&'a self, channel: &'a str) -> Option<Users<'a>> {
+        let boundary = Some(&*self.user_boundary).filter(|boundary| !boundary.is_empty())?;
+        let (_, list) = channel.rsplit_once(boundary)?;
+        Some(Users { list, separator: &self.user_separator })
+    }
+
+    /// A user's own channel in `namespace`, which may be empty.
+    pub(super) fn personal(&self, namespace: &str, user: &str) -> String {
+        let boundary = if namespace.is_empty() { "" } else { &*self.boundary };
+        format!("{namespace}{boundary}{}{user}", self.user_boundary)
+    }
+
+    /// The namespace, and what comes behind it in the name.
+    fn split<'a>(&self, channel: &'a str) -> Result<(&Namespace, &'a str), ClientError> {
+        let public = match self.is_private(channel) {
+            true => &channel[self.private_prefix.len()..],
+            false => channel,
+        };
+        let split = Some(&*self.boundary).filter(|boundary| !boundary.is_empty());
+        match split.and_then(|boundary| public.split_once(boundary)) {
+            None => Ok((&self.default, channel)),
+            Some(("", rest)) => Ok((&self.default, rest)),
+            Some((name, rest)) => {
+                self.named.get(name).map(|found| (found, rest)).ok_or(ClientError::UNKNOWN_CHANNEL)
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Namespaces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.named.keys()).finish()
+    }
+}
+
+/// The users in a channel's name.
+pub(super) struct Users<'a> {
+    list: &'a str,
+    separator: &'a str,
+}
+
+impl Users<'_> {
+    /// Whether `user` is one of them. The anonymous one never is.
+    pub(super) fn contains(&self, user: &str) -> bool {
+        if user.is_empty() {
+            return false;
+        }
+        match self.separator {
+            "" => self.list == user,
+            separator => self.list.split(separator).any(|listed| listed == user),
+        }
+    }
+}
