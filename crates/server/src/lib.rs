@@ -1,5 +1,6 @@
 //! Assembles Tidegate: HTTP API, configuration, metrics, drain; and the binary.
 
+pub mod api;
 mod app;
 pub mod config;
 mod connection;

@@ -79,7 +79,7 @@ async fn serve(config: Config, dev: bool) -> Result<(), Failure> {
             per_network: config.client.ip_connection_limit.map(std::num::NonZero::get),
         })
         .shutdown(Shutdown { timeout: config.shutdown.timeout, spread: config.shutdown.spread })
-        .name(&config.node.name)
+        .name(config.node.name.as_deref().unwrap_or_default())
         .http(listener, routes)
         .build();
     let stop = signals::stop()?;
@@ -139,8 +139,8 @@ fn settings(config: &Config) -> Settings {
         expired_close_delay: client.expired_close_delay,
         expired_sub_close_delay: client.expired_sub_close_delay,
         presence_update_interval: client.presence_update_interval,
-        history_limit: client.history_max_publication_limit,
-        recovery_limit: client.recovery_max_publication_limit,
+        history_limit: unlimited(client.history_max_publication_limit),
+        recovery_limit: unlimited(client.recovery_max_publication_limit),
         user_connection_limit: client.user_connection_limit.map(std::num::NonZero::get),
         duplicate_user: match client.duplicate_user {
             DuplicateUser::Keep => tidegate_server::DuplicateUser::Keep,
@@ -150,6 +150,11 @@ fn settings(config: &Config) -> Settings {
         server_time: client.connect_include_server_time,
         ..Default::default()
     }
+}
+
+/// A bound that a person has lifted.
+fn unlimited(limit: Option<std::num::NonZero<usize>>) -> usize {
+    limit.map_or(usize::MAX, std::num::NonZero::get)
 }
 
 /// Where to listen: everywhere, unless an interface is named.

@@ -5,6 +5,7 @@
 //! granted then. A proxy is one more to allow it.
 
 mod authenticate;
+mod channels;
 mod connect;
 mod error;
 mod filter;
@@ -55,6 +56,12 @@ impl Rules {
         let client = &config.client;
         let skip = client.insecure_skip_token_signature_verify;
         let own = &client.subscription_token;
+        if client.insecure {
+            tracing::warn!("client.insecure is on: everybody may connect, and use every channel");
+        }
+        if skip {
+            tracing::warn!("client.insecure_skip_token_signature_verify is on: everybody can be any user");
+        }
         let rules = Self {
             namespaces: Namespaces::new(&config.channel, client.queue_max_size)?,
             insecure: client.insecure,

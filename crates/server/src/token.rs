@@ -7,7 +7,7 @@ mod claims;
 mod jwks;
 mod keys;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use bytes::Bytes;
 use regex::Regex;

@@ -415,7 +415,7 @@ impl<C: Connection> Driver<C> {
                 limit: Some(match recover {
                     None => 0,
                     Some(_) if grant.cache => 1,
-                    Some(_) => limit + 1,
+                    Some(_) => limit.saturating_add(1),
                 }),
                 // The epoch is judged by what is found: another one is not an error here.
                 since: recover

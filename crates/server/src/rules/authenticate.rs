@@ -19,7 +19,11 @@ impl Authenticator for Rules {
         self.identify(request, peer, unix_now()).await
     }
 
-    async fn subscribe(&self, client: &Client, request: &SubscribeRequest) -> Result<SubscribeGrant, Refusal> {
+    async fn subscribe(
+        &self,
+        client: &Client,
+        request: &SubscribeRequest,
+    ) -> Result<SubscribeGrant, Refusal> {
         let namespace = self.named_by_client(&request.channel)?;
         let permission = self.permit(client, namespace, request, unix_now()).await?;
         Ok(self.grant(client, namespace, request, permission)?)
@@ -78,7 +82,12 @@ impl Authenticator for Rules {
         self.refreshed(client, token, unix_now()).await
     }
 
-    async fn sub_refresh(&self, client: &Client, channel: &Channel, token: &str) -> Result<Refreshed, Refusal> {
+    async fn sub_refresh(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        token: &str,
+    ) -> Result<Refreshed, Refusal> {
         self.sub_refreshed(client, channel, token, unix_now()).await
     }
 }

@@ -15,7 +15,8 @@ struct Left {
 }
 
 fn valid(filter: &Filter, depth: usize, left: &mut Left) -> bool {
-    let bytes = filter.key.len() + filter.val.len() + filter.vals.iter().map(|val| val.len() + 1).sum::<usize>();
+    let bytes =
+        filter.key.len() + filter.val.len() + filter.vals.iter().map(|val| val.len() + 1).sum::<usize>();
     let (Some(nodes), Some(bytes)) = (left.nodes.checked_sub(1), left.bytes.checked_sub(bytes)) else {
         return false;
     };

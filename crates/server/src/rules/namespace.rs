@@ -38,7 +38,8 @@ impl Namespace {
         };
         check_history(section, options, &history)?;
         let text = options.channel_regex.as_deref();
-        let expression = text.map(|text| expression(&format!("{section}.channel_regex"), text)).transpose()?;
+        let expression =
+            text.map(|text| expression(&format!("{section}.channel_regex"), text)).transpose()?;
         let (positioned, other) = match options.backpressure {
             config::Backpressure::Default => (&policies.end, &policies.close),
             config::Backpressure::SkipOldest => (&policies.oldest, &policies.oldest),
@@ -103,7 +104,7 @@ fn check_history(section: &str, options: &ChannelOptions, history: &HistoryBound
         let (found, expected) = (found.to_owned(), expected.to_owned());
         Err(RulesError::BadValue { key: format!("{section}.{key}"), found, expected })
     };
-    if (history.size > 0) != !history.ttl.is_zero() {
+    if (history.size > 0) == history.ttl.is_zero() {
         let (key, other) = match history.size {
             0 => ("history_size", "history_ttl"),
             _ => ("history_ttl", "history_size"),

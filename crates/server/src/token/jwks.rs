@@ -82,7 +82,8 @@ impl Jwks {
     fn look(&self, id: &str, algorithm: Algorithm, age: Duration) -> Option<Arc<Key>> {
         self.with(|state| {
             state.fetched.filter(|at| at.elapsed() < age)?;
-            let fits = |(known, key): &&(String, Arc<Key>)| known == id && key.algorithms.contains(&algorithm);
+            let fits =
+                |(known, key): &&(String, Arc<Key>)| known == id && key.algorithms.contains(&algorithm);
             state.keys.iter().find(fits).map(|(_, key)| key.clone())
         })
     }
@@ -139,7 +140,8 @@ pub(super) fn parse(json: &[u8]) -> Result<Vec<(String, Arc<Key>)>, String> {
         keys: Vec<serde_json::Value>,
     }
     let set: Set = serde_json::from_slice(json).map_err(|_| "expected a JSON Web Key Set".to_owned())?;
-    let keys = set.keys.into_iter().take(MAX_KEYS).filter_map(|key| usable(serde_json::from_value(key).ok()?));
+    let keys =
+        set.keys.into_iter().take(MAX_KEYS).filter_map(|key| usable(serde_json::from_value(key).ok()?));
     Ok(keys.collect())
 }
 

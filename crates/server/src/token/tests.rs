@@ -37,18 +37,17 @@ fn rsa() -> Pair {
 
 fn ecdsa() -> Pair {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-    let private = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair.private_key());
-    let private = private.map(|der| der.as_ref().to_vec());
-    let private = private.unwrap_or_else(|_| pair.to_pkcs8v1().expect("DER").as_ref().to_vec());
+    let private = pair.to_pkcs8v1().expect("DER");
     let public = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(pair.public_key()).expect("DER");
-    Pair { private: EncodingKey::from_ec_der(&private), public: pem("PUBLIC KEY", public.as_ref()) }
+    Pair { private: EncodingKey::from_ec_der(private.as_ref()), public: pem("PUBLIC KEY", public.as_ref()) }
 }
 
 /// A token with this header and these claims, signed if there is a key.
 fn token(header: &Value, claims: &Value, key: Option<(Algorithm, &EncodingKey)>) -> String {
     let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let message = format!("{}.{}", part(header), part(claims));
-    let signature = key.map(|(algorithm, key)| crypto::sign(message.as_bytes(), key, algorithm).expect("signed"));
+    let signature =
+        key.map(|(algorithm, key)| crypto::sign(message.as_bytes(), key, algorithm).expect("signed"));
     format!("{message}.{}", signature.unwrap_or_default())
 }
 
@@ -146,7 +145,8 @@ fn types() {
 fn payloads() {
     let claims = json!({"sub": "ann", "b64info": "AAE=", "info": {}, "meta": {"a": 1}, "channels": ["x"],
         "subs": {"news": {"info": [1], "b64data": "AAE=", "override": {"presence": {"value": true}, "join_leave": {}}}}});
-    let token = tokio_test(verifier(|_| {}).connect(&signed(SECRET, &claims), NOW)).unwrap_or_else(|e| panic!("{e}"));
+    let token =
+        tokio_test(verifier(|_| {}).connect(&signed(SECRET, &claims), NOW)).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(token.info.as_deref(), Some(&[0, 1][..]));
     assert_eq!(token.meta, "{\"a\":1}");
     let [sub] = &token.channels[..] else { panic!("subs come before channels") };
@@ -161,8 +161,20 @@ fn forms() {
     let (message, signature) = good.rsplit_once('.').expect("three parts");
     let verifier = verifier(|_| {});
     check(&verifier, &good, "ann 0");
-    for bad in ["", ".", "..", "...", "a.b.c", message, &format!("{message}."), &format!("{good}."), &format!("{good}.x"),
-        &format!("{message}.{signature}="), &format!(" {good}"), &format!("{message}.AAAA")] {
+    for bad in [
+        "",
+        ".",
+        "..",
+        "...",
+        "a.b.c",
+        message,
+        &format!("{message}."),
+        &format!("{good}."),
+        &format!("{good}.x"),
+        &format!("{message}.{signature}="),
+        &format!(" {good}"),
+        &format!("{message}.AAAA"),
+    ] {
         check(&verifier, bad, "invalid");
     }
 }
@@ -181,7 +193,9 @@ fn attacks() {
         config.rsa_public_key = rsa.public.clone();
     });
     let head = |name: &str| json!({ "alg": name });
-    let signed = |name: &str, algorithm, key| token(&head(name), &claims, Some((algorithm, key)));
+    let signed = |name: &str, algorithm: Algorithm, key: &EncodingKey| {
+        token(&head(name), &claims, Some((algorithm, key)))
+    };
 
     check(&both, &signed("RS256", Algorithm::RS256, &rsa.private), "ann 0");
     check(&both, &signed("RS512", Algorithm::RS512, &rsa.private), "ann 0");

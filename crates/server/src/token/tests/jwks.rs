@@ -77,7 +77,8 @@ async fn keys_are_fetched_once_and_chosen_by_id() {
 
 #[tokio::test]
 async fn a_set_that_cannot_be_fetched_condemns_nobody() {
-    let redirect = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let redirect =
+        "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n".to_owned();
     for answer in [
         String::new(),
         "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),

@@ -1,0 +1,329 @@
+//! The HTTP API: what backends ask of a running server, compatible with Centrifugo v6.
+//!
+//! `POST {prefix}/<method>` with a JSON object. The reply is of status 200 with `{"result":{…}}` or
+//! `{"error":{"code","message"}}`, except of `batch`: `{"replies":[…]}`. What is no request gets another
+//! status: 400 for what is not JSON or has a field of the wrong type, 401 without the key, 404 for an unknown
+//! method, 405 for anything but POST, 413 for a body that is too large. Unknown fields are ignored; a field
+//! that is `null` is as good as absent, but for `data`, where it is the payload `null`.
+
+mod batch;
+mod channels;
+mod clients;
+mod field;
+mod glob;
+mod publish;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, post};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
+use tidegate_core::broker::{BrokerError, PublishOptions};
+use tidegate_core::{Channel, ClientError, HistoryBounds};
+
+use crate::config::Secret;
+use crate::handle::Handle;
+
+/// The API's routes, to be merged into any axum router.
+///
+/// It sets no fallback: that unknown methods are answered with 404 is axum's default, and the caller's to
+/// keep.
+pub fn router(handle: Handle, options: ApiOptions) -> Router {
+    let ApiOptions { prefix, key, insecure, body_limit, channels, rpc } = options;
+    let prefix = prefix.trim_matches('/');
+    let path = |method: &str| match prefix {
+        "" => format!("/{method}"),
+        prefix => format!("/{prefix}/{method}"),
+    };
+    let mut router = Router::new().route(&path("batch"), post(batch::batch));
+    for (method, prepare) in METHODS {
+        router = router.route(&path(method), route(prepare));
+    }
+    let api = Api { handle, key, insecure, body_limit, channels, rpc };
+    router.layer(DefaultBodyLimit::max(body_limit)).with_state(Arc::new(api))
+}
+
+/// How the API is served.
+#[derive(Clone)]
+pub struct ApiOptions {
+    /// The path before the method. `/api`.
+    pub prefix: String,
+    /// What requests must carry, as `X-API-Key: K` or `Authorization: apikey K`. An empty key refuses all.
+    pub key: Secret,
+    /// Take requests without a key.
+    pub insecure: bool,
+    /// The largest body that is read, in bytes. 8 MiB: a broadcast to 100,000 channels fits.
+    pub body_limit: usize,
+    /// What is known of channels.
+    pub channels: Arc<dyn Channels>,
+    /// Who takes `rpc`; without one it is answered with 104.
+    pub rpc: Option<Arc<dyn Rpc>>,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            prefix: "/api".to_owned(),
+            key: Secret::default(),
+            insecure: false,
+            body_limit: 8 << 20,
+            channels: Arc::new(AnyChannel),
+            rpc: None,
+        }
+    }
+}
+
+impl fmt::Debug for ApiOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiOptions")
+            .field("prefix", &self.prefix)
+            .field("key", &self.key)
+            .field("insecure", &self.insecure)
+            .field("body_limit", &self.body_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the API must know of channels.
+pub trait Channels: Send + Sync + 'static {
+    /// How the server publishes to `channel`.
+    ///
+    /// # Errors
+    /// 102 where there is no such channel, as for all methods.
+    fn publish_options(&self, channel: &Channel) -> Result<PublishOptions, ClientError>;
+
+    /// The history that `channel` keeps.
+    ///
+    /// # Errors
+    /// 108 where it keeps none.
+    fn history(&self, channel: &Channel) -> Result<HistoryBounds, ClientError>;
+
+    /// Whether it is kept who is subscribed to `channel`.
+    ///
+    /// # Errors
+    /// 108 where it is not.
+    fn presence(&self, channel: &Channel) -> Result<(), ClientError>;
+}
+
+/// Every channel there may be, without history and presence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnyChannel;
+
+impl Channels for AnyChannel {
+    fn publish_options(&self, _: &Channel) -> Result<PublishOptions, ClientError> {
+        Ok(PublishOptions::default())
+    }
+
+    fn history(&self, _: &Channel) -> Result<HistoryBounds, ClientError> {
+        Err(ClientError::NOT_AVAILABLE)
+    }
+
+    fn presence(&self, _: &Channel) -> Result<(), ClientError> {
+        Err(ClientError::NOT_AVAILABLE)
+    }
+}
+
+/// Takes the backend's calls of methods that are the application's own.
+#[async_trait]
+pub trait Rpc: Send + Sync + 'static {
+    /// Calls `method` with `params`, which are JSON or empty. The answer is JSON or empty.
+    ///
+    /// # Errors
+    /// As the backend is told; 104 for a method that there is not.
+    async fn call(&self, method: &str, params: Bytes) -> Result<Bytes, ClientError>;
+}
+
+/// What all requests share.
+struct Api {
+    handle: Handle,
+    key: Secret,
+    insecure: bool,
+    body_limit: usize,
+    channels: Arc<dyn Channels>,
+    rpc: Option<Arc<dyn Rpc>>,
+}
+
+impl Api {
+    /// The channel of that name, which a request must give.
+    fn channel(&self, name: &str) -> Result<Channel, ClientError> {
+        if name.is_empty() { Err(bad_request("a channel")) } else { Ok(Channel::from(name)) }
+    }
+}
+
+/// A request of some method.
+trait Command: DeserializeOwned + Send + 'static {
+    /// What is replied.
+    type Result: Serialize;
+
+    /// Does what is asked for.
+    fn run(self, api: &Api) -> impl Future<Output = Result<Self::Result, ClientError>> + Send;
+}
+
+/// The result of a command that has nothing to tell.
+#[derive(Serialize)]
+struct Done {}
+
+/// A command that was read and not begun.
+type Work = Pin<Box<dyn Future<Output = Result<Box<RawValue>, ClientError>> + Send>>;
+
+/// Reads a command of one method.
+type Prepare = fn(&Arc<Api>, &[u8]) -> Result<Work, serde_json::Error>;
+
+/// Every method, but `batch`.
+const METHODS: [(&str, Prepare); 13] = [
+    ("publish", prepare::<publish::Publish>),
+    ("broadcast", prepare::<publish::Broadcast>),
+    ("subscribe", prepare::<clients::Subscribe>),
+    ("unsubscribe", prepare::<clients::Unsubscribe>),
+    ("disconnect", prepare::<clients::Disconnect>),
+    ("refresh", prepare::<clients::Refresh>),
+    ("presence", prepare::<channels::Presence>),
+    ("presence_stats", prepare::<channels::PresenceStats>),
+    ("history", prepare::<channels::History>),
+    ("history_remove", prepare::<channels::HistoryRemove>),
+    ("channels", prepare::<channels::Channels>),
+    ("info", prepare::<channels::Info>),
+    ("rpc", prepare::<channels::Call>),
+];
+
+fn prepare<C: Command>(api: &Arc<Api>, params: &[u8]) -> Result<Work, serde_json::Error> {
+    let field::Object(command) = serde_json::from_slice::<field::Object<C>>(params)?;
+    let api = api.clone();
+    Ok(Box::pin(async move {
+        let result = command.run(&api).await?;
+        to_raw_value(&result).map_err(|error| {
+            tracing::error!(%error, "API: a result cannot be written as JSON");
+            ClientError::INTERNAL
+        })
+    }))
+}
+
+fn route(prepare: Prepare) -> MethodRouter<Arc<Api>> {
+    post(async move |State(api): State<Arc<Api>>, _: Authorized, body: Result<Bytes, BytesRejection>| {
+        let work = prepare(&api, &read(&api, body)?).map_err(|error| malformed("the body", &error))?;
+        Ok::<_, Response>(json(&Reply::from(work.await)))
+    })
+}
+
+/// The body, or what is replied instead.
+fn read(api: &Api, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Response> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let limit = api.body_limit;
+            (StatusCode::PAYLOAD_TOO_LARGE, format!("expected a body of at most {limit} bytes\n"))
+                .into_response()
+        }
+        _ => rejection.into_response(),
+    })
+}
+
+/// The reply to what is no request. `place` is where `error` counts its lines and columns.
+fn malformed(place: &str, error: &serde_json::Error) -> Response {
+    tracing::info!(place, %error, "API: malformed request");
+    (StatusCode::BAD_REQUEST, format!("{place}: {error}\n")).into_response()
+}
+
+fn json(reply: &impl Serialize) -> Response {
+    match serde_json::to_vec(reply) {
+        Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "API: a reply cannot be written as JSON");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// What came of a command.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Reply<T> {
+    Result(T),
+    Error(Fault),
+}
+
+impl<T> From<Result<T, ClientError>> for Reply<T> {
+    fn from(outcome: Result<T, ClientError>) -> Self {
+        match outcome {
+            Ok(result) => Self::Result(result),
+            Err(error) => Self::Error(error.into()),
+        }
+    }
+}
+
+/// An error as it is replied.
+#[derive(Serialize)]
+struct Fault {
+    code: u32,
+    message: Cow<'static, str>,
+}
+
+impl From<ClientError> for Fault {
+    fn from(error: ClientError) -> Self {
+        Self { code: error.code, message: error.message }
+    }
+}
+
+/// A request that has the key. Checked before the body is read.
+struct Authorized;
+
+impl FromRequestParts<Arc<Api>> for Authorized {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
+        let headers = &parts.headers;
+        let key = headers.get("x-api-key").map(|value| value.as_bytes());
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| apikey(value.as_bytes()));
+        if api.insecure || [key, authorization].into_iter().flatten().any(|key| api.key.matches(key)) {
+            return Ok(Self);
+        }
+        tracing::info!(path = parts.uri.path(), "API: request without the key");
+        let expected = "expected the key of http_api.key, as `X-API-Key: K` or `Authorization: apikey K`\n";
+        Err((StatusCode::UNAUTHORIZED, expected).into_response())
+    }
+}
+
+/// The key of an `Authorization: apikey K`; schemes have no case (RFC 9110 §11.1).
+fn apikey(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = value.split_at_checked("apikey ".len())?;
+    scheme.eq_ignore_ascii_case(b"apikey ").then_some(key.trim_ascii())
+}
+
+/// 107, with what was expected for the log.
+fn bad_request(expected: &str) -> ClientError {
+    tracing::info!("API: bad request: expected {expected}");
+    ClientError::BAD_REQUEST
+}
+
+/// What a backend is told of a broker's trouble.
+fn broker_error(error: &BrokerError) -> ClientError {
+    match error {
+        BrokerError::Unsupported => ClientError::NOT_AVAILABLE,
+        BrokerError::WrongEpoch => ClientError::UNRECOVERABLE_POSITION,
+        error => {
+            tracing::error!(%error, "API: broker");
+            ClientError::INTERNAL
+        }
+    }
+}
+
+/// 104, in the API's words.
+const NOT_FOUND: ClientError = ClientError::new(104, "not found");
+
+/// Publications and commands that are under way at once, after which other tasks have their turn: some
+/// 100 µs.
+const TURN: usize = 64;

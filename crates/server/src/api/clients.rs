@@ -1,0 +1,223 @@
+//! `subscribe`, `unsubscribe`, `disconnect` and `refresh`: what is asked of clients.
+//!
+//! The clients do it themselves, in their own time: a reply tells that they were asked, not that they are
+//! done, and that nobody is connected is no error.
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tidegate_core::ClientError;
+use tidegate_core::call::{RefreshCall, SubscribeCall};
+
+use super::{Api, Command, Done, bad_request, field};
+use crate::handle::Target;
+
+/// Subscribes clients.
+#[derive(Deserialize)]
+pub(super) struct Subscribe {
+    #[serde(default, deserialize_with = "field::or_zero")]
+    user: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    channel: String,
+    #[serde(default, deserialize_with = "field::raw")]
+    info: Option<Bytes>,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    b64info: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    client: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    session: String,
+    #[serde(default, deserialize_with = "field::raw")]
+    data: Option<Bytes>,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    b64data: String,
+    #[serde(default, deserialize_with = "field::object")]
+    recover_since: Option<Since>,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    expire_at: i64,
+    #[serde(default, rename = "override", deserialize_with = "field::object")]
+    overrides: Option<Override>,
+}
+
+impl Command for Subscribe {
+    type Result = Done;
+
+    async fn run(self, api: &Api) -> Result<Done, ClientError> {
+        let target = target(self.user, self.client, &self.session)?;
+        let channel = api.channel(&self.channel)?;
+        // Asked only whether there is such a channel.
+        api.channels.publish_options(&channel)?;
+        let call = SubscribeCall {
+            info: field::either(self.info, &self.b64info)?,
+            data: field::either(self.data, &self.b64data)?,
+            expire_at: self.expire_at,
+            recover_since: self.recover_since.map(|since| (since.offset, since.epoch.into())),
+            channel,
+        };
+        if self.overrides.is_some_and(|overrides| overrides.says_anything()) {
+            tracing::warn!(channel = %call.channel, "API: subscribe.override is not implemented; it is ignored");
+        }
+        if let Some(target) = target {
+            api.handle.subscribe(&target, call);
+        }
+        Ok(Done {})
+    }
+}
+
+/// Ends clients' subscriptions of one channel.
+#[derive(Deserialize)]
+pub(super) struct Unsubscribe {
+    #[serde(default, deserialize_with = "field::or_zero")]
+    user: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    channel: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    client: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    session: String,
+}
+
+impl Command for Unsubscribe {
+    type Result = Done;
+
+    async fn run(self, api: &Api) -> Result<Done, ClientError> {
+        let target = target(self.user, self.client, &self.session)?;
+        let channel = api.channel(&self.channel)?;
+        api.channels.publish_options(&channel)?;
+        if let Some(target) = target {
+            api.handle.unsubscribe(&target, &channel, None);
+        }
+        Ok(Done {})
+    }
+}
+
+/// Closes clients' connections.
+#[derive(Deserialize)]
+pub(super) struct Disconnect {
+    #[serde(default, deserialize_with = "field::or_zero")]
+    user: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    client: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    session: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    whitelist: Vec<String>,
+    #[serde(default, deserialize_with = "field::object")]
+    disconnect: Option<Why>,
+}
+
+impl Command for Disconnect {
+    type Result = Done;
+
+    async fn run(self, api: &Api) -> Result<Done, ClientError> {
+        let target = target(self.user, self.client, &self.session)?;
+        let why = self.disconnect.map(Why::check).transpose()?;
+        if let Some(target) = target {
+            api.handle.disconnect(&Target { except: self.whitelist, ..target }, why);
+        }
+        Ok(Done {})
+    }
+}
+
+/// Changes until when clients may stay.
+#[derive(Deserialize)]
+pub(super) struct Refresh {
+    #[serde(default, deserialize_with = "field::or_zero")]
+    user: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    client: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    session: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    expired: bool,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    expire_at: i64,
+    #[serde(default, deserialize_with = "field::raw")]
+    info: Option<Bytes>,
+}
+
+impl Command for Refresh {
+    type Result = Done;
+
+    async fn run(self, api: &Api) -> Result<Done, ClientError> {
+        let Self { expired, expire_at, info, .. } = self;
+        if let Some(target) = target(self.user, self.client, &self.session)? {
+            api.handle.refresh(&target, RefreshCall { expired, expire_at, info });
+        }
+        Ok(Done {})
+    }
+}
+
+/// A place in a stream.
+#[derive(Deserialize)]
+pub(super) struct Since {
+    #[serde(default, deserialize_with = "field::or_zero")]
+    pub(super) offset: u64,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    pub(super) epoch: String,
+}
+
+/// What a connection is closed with.
+#[derive(Deserialize)]
+struct Why {
+    #[serde(default, deserialize_with = "field::or_zero")]
+    code: u16,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    reason: String,
+}
+
+impl Why {
+    /// The disconnect, if the SDKs can take it: they read a reason that is JSON as another format, and
+    /// reconnect where there is none, whatever the code says.
+    fn check(self) -> Result<tidegate_core::Disconnect, ClientError> {
+        let Self { code, reason } = self;
+        if !(3000..=4999).contains(&code) {
+            return Err(bad_request("a disconnect code of 3000 to 4999"));
+        }
+        if reason.len() >= 124 || serde_json::from_str::<IgnoredAny>(&reason).is_ok() {
+            return Err(bad_request("a disconnect reason of less than 124 bytes that is not JSON"));
+        }
+        let reason = if reason.is_empty() { "disconnected by the application".into() } else { reason.into() };
+        Ok(tidegate_core::Disconnect { code, reason })
+    }
+}
+
+/// Options of the channel that are to be others for one subscription.
+#[derive(Deserialize)]
+struct Override {
+    #[serde(default, deserialize_with = "field::object")]
+    presence: Option<Flag>,
+    #[serde(default, deserialize_with = "field::object")]
+    join_leave: Option<Flag>,
+    #[serde(default, deserialize_with = "field::object")]
+    force_push_join_leave: Option<Flag>,
+    #[serde(default, deserialize_with = "field::object")]
+    force_positioning: Option<Flag>,
+    #[serde(default, deserialize_with = "field::object")]
+    force_recovery: Option<Flag>,
+}
+
+impl Override {
+    fn says_anything(&self) -> bool {
+        let Self { presence, join_leave, force_push_join_leave, force_positioning, force_recovery } = self;
+        [presence, join_leave, force_push_join_leave, force_positioning, force_recovery]
+            .into_iter()
+            .any(Option::is_some)
+    }
+}
+
+/// A flag that may be unset.
+#[derive(Deserialize)]
+struct Flag {
+    #[serde(default, rename = "value", deserialize_with = "field::or_zero")]
+    _value: bool,
+}
+
+/// Whom a request concerns; `None` for nobody: a session narrows the choice, and no client has one that the
+/// backend could know.
+fn target(user: String, client: String, session: &str) -> Result<Option<Target>, ClientError> {
+    if user.is_empty() && client.is_empty() && session.is_empty() {
+        return Err(bad_request("a user or a client"));
+    }
+    Ok(session.is_empty().then_some(Target { user, client, except: Vec::new() }))
+}

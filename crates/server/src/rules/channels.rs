@@ -1,0 +1,22 @@
+//! What the HTTP API asks of the rules.
+
+use tidegate_core::broker::PublishOptions;
+use tidegate_core::{Channel, ClientError, HistoryBounds};
+
+use super::Rules;
+use crate::api::Channels;
+
+impl Channels for Rules {
+    fn publish_options(&self, channel: &Channel) -> Result<PublishOptions, ClientError> {
+        Self::publish_options(self, channel)
+    }
+
+    fn history(&self, channel: &Channel) -> Result<HistoryBounds, ClientError> {
+        let bounds = self.history_bounds(channel)?;
+        if bounds.is_kept() { Ok(bounds) } else { Err(ClientError::NOT_AVAILABLE) }
+    }
+
+    fn presence(&self, channel: &Channel) -> Result<(), ClientError> {
+        if self.presence_enabled(channel)? { Ok(()) } else { Err(ClientError::NOT_AVAILABLE) }
+    }
+}
