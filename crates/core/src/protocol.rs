@@ -35,6 +35,10 @@ pub trait Session: Send {
     /// What to do next; `None` until something else comes. While a request is being done there is none.
     fn next(&mut self, now: Instant) -> Option<Action>;
 
+    /// What follows from what was answered or was due, as [`Session::next`] would return it; never a new
+    /// request.
+    fn follow_up(&mut self) -> Option<Action>;
+
     /// Takes the outcome of the request that was being done, by time `now`.
     fn answer(&mut self, outcome: Result<Response, Refusal>, now: Instant);
 

@@ -67,6 +67,13 @@ pub trait Connection: Send + Unpin + 'static {
     /// The connection is gone, which is as good.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Reads and forgets what the peer still sends, until it has closed its side. What is not read when a
+    /// socket closes may cost the peer the last words that were written to it.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Ready(())
+    }
+
     /// Bytes that the peer has sent of a message that is not whole yet: one of the rules against a peer
     /// that sends a byte a second looks at it.
     fn unfinished(&self) -> usize {

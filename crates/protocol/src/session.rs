@@ -209,7 +209,7 @@ impl Session for CentrifugeSession {
     }
 
     fn next(&mut self, now: Instant) -> Option<Action> {
-        if let Some(action) = self.actions.pop_front() {
+        if let Some(action) = self.follow_up() {
             return Some(action);
         }
         loop {
@@ -226,6 +226,10 @@ impl Session for CentrifugeSession {
                 Err(why) => return Some(self.close(&why)),
             }
         }
+    }
+
+    fn follow_up(&mut self) -> Option<Action> {
+        self.actions.pop_front()
     }
 
     fn answer(&mut self, outcome: Result<Response, Refusal>, now: Instant) {

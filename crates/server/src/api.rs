@@ -216,26 +216,34 @@ fn prepare<C: Command>(api: &Arc<Api>, params: &[u8]) -> Result<Work, serde_json
 fn route(prepare: Prepare) -> MethodRouter<Arc<Api>> {
     post(async move |State(api): State<Arc<Api>>, _: Authorized, body: Result<Bytes, BytesRejection>| {
         let work = prepare(&api, &read(&api, body)?).map_err(|error| malformed("the body", &error))?;
-        Ok::<_, Response>(json(&Reply::from(work.await)))
+        Ok::<_, Rejected>(json(&Reply::from(work.await)))
     })
+}
+
+/// The reply to what is no request: a status, and a text for people.
+struct Rejected(StatusCode, String);
+
+impl IntoResponse for Rejected {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
 }
 
 /// The body, or what is replied instead.
-fn read(api: &Api, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Response> {
+fn read(api: &Api, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Rejected> {
     body.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            let limit = api.body_limit;
-            (StatusCode::PAYLOAD_TOO_LARGE, format!("expected a body of at most {limit} bytes\n"))
-                .into_response()
+            let text = format!("expected a body of at most {} bytes\n", api.body_limit);
+            Rejected(StatusCode::PAYLOAD_TOO_LARGE, text)
         }
-        _ => rejection.into_response(),
+        status => Rejected(status, rejection.body_text()),
     })
 }
 
-/// The reply to what is no request. `place` is where `error` counts its lines and columns.
-fn malformed(place: &str, error: &serde_json::Error) -> Response {
+/// A request that cannot be read. `place` is where `error` counts its lines and columns.
+fn malformed(place: &str, error: &serde_json::Error) -> Rejected {
     tracing::info!(place, %error, "API: malformed request");
-    (StatusCode::BAD_REQUEST, format!("{place}: {error}\n")).into_response()
+    Rejected(StatusCode::BAD_REQUEST, format!("{place}: {error}\n"))
 }
 
 fn json(reply: &impl Serialize) -> Response {
@@ -282,9 +290,9 @@ impl From<ClientError> for Fault {
 struct Authorized;
 
 impl FromRequestParts<Arc<Api>> for Authorized {
-    type Rejection = Response;
+    type Rejection = Rejected;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Rejected> {
         let headers = &parts.headers;
         let key = headers.get("x-api-key").map(|value| value.as_bytes());
         let authorization = headers.get(header::AUTHORIZATION).and_then(|value| apikey(value.as_bytes()));
@@ -293,7 +301,7 @@ impl FromRequestParts<Arc<Api>> for Authorized {
         }
         tracing::info!(path = parts.uri.path(), "API: request without the key");
         let expected = "expected the key of http_api.key, as `X-API-Key: K` or `Authorization: apikey K`\n";
-        Err((StatusCode::UNAUTHORIZED, expected).into_response())
+        Err(Rejected(StatusCode::UNAUTHORIZED, expected.to_owned()))
     }
 }
 

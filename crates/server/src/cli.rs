@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
                   environment variable (TIDEGATE_CLIENT_CONNECTION_LIMIT=1000); `tidegate config default` \
                   lists them. Flags go before variables, variables before the file."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub struct Cli {
 
 /// What the binary does.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Serve clients (the default command)
     Serve(Serve),
     /// Look at configuration
@@ -31,24 +31,24 @@ pub enum Command {
 
 /// How to serve.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Serve {
+pub(crate) struct Serve {
     /// Configuration file: .toml, .yaml or .json
     #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Development mode: anybody may do anything. Never in production
     #[arg(long)]
-    pub dev: bool,
+    pub(crate) dev: bool,
     /// TCP port [short for --http_server.port]
     #[arg(short, long, value_name = "PORT")]
-    pub port: Option<String>,
+    pub(crate) port: Option<String>,
     /// Interface [short for --http_server.address]
     #[arg(short, long, value_name = "ADDRESS")]
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
 }
 
 /// What to do with configuration.
 #[derive(Debug, Subcommand)]
-pub enum Config {
+pub(crate) enum Config {
     /// Say whether a file is good, and what in it has no effect
     Check {
         /// The file
@@ -64,7 +64,7 @@ pub enum Config {
 
 /// A form of configuration files.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Form {
+pub(crate) enum Form {
     /// TOML
     Toml,
     /// YAML
@@ -75,7 +75,7 @@ pub enum Form {
 
 impl Cli {
     /// The command that was given, or to serve.
-    pub fn command(self) -> Command {
+    pub(crate) fn command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }
 }

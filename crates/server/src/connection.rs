@@ -52,6 +52,8 @@ struct Driver<C> {
     timer: Timer,
     /// When the timer was set to ring.
     armed: Option<Instant>,
+    /// The peer broke a rule of the transport: what it sends is not looked at any more.
+    deaf: bool,
     /// Since when the socket has taken nothing.
     stalled: Option<Stall>,
     /// When the connection expires, if it is not refreshed.
@@ -121,6 +123,7 @@ impl<C: Connection> Driver<C> {
             calls: VecDeque::new(),
             timer: Timer::new(&app.wheel),
             armed: None,
+            deaf: false,
             stalled: None,
             expires: None,
             upkeep: None,
@@ -288,6 +291,12 @@ impl<C: Connection> Driver<C> {
         if matches!(self.phase, Phase::Live | Phase::Draining(_)) && !taking {
             return Ok(false);
         }
+        if self.deaf {
+            return match self.io.poll_drain(cx) {
+                Poll::Pending => Ok(false),
+                Poll::Ready(()) => Err(self.reason(CLOSED)),
+            };
+        }
         match self.io.poll_receive(cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(received)) => {
@@ -302,6 +311,7 @@ impl<C: Connection> Driver<C> {
                 match error.close() {
                     Some(why) => {
                         tracing::debug!(client = self.id(), %error, "closing: the peer broke a rule");
+                        self.deaf = true;
                         self.close(why.clone(), now);
                         Ok(true)
                     }

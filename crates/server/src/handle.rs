@@ -22,7 +22,7 @@ pub struct Handle {
 /// Which connections a call concerns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// Those of this user; none if it is empty and no client is named.
+    /// Those of this user; those of the anonymous one if it is empty and no client is named.
     pub user: String,
     /// Only this one, if it is not empty.
     pub client: String,
@@ -225,7 +225,15 @@ impl Handle {
 
     fn members(&self, target: &Target) -> Vec<Member> {
         let registry = self.app.hub.registry();
-        let mut members = if target.client.is_empty() {
+        let mut members = if target.client.is_empty() && target.user.is_empty() {
+            let mut anonymous = Vec::new();
+            registry.visit(&mut |member| {
+                if member.client.user().is_empty() {
+                    anonymous.push(member.clone());
+                }
+            });
+            anonymous
+        } else if target.client.is_empty() {
             registry.user(&target.user)
         } else {
             registry.client(&target.client).into_iter().collect()

@@ -149,6 +149,18 @@ impl Connection for WebSocket {
         self.io.poll_shutdown(cx)
     }
 
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = Scratch::take();
+        for _ in 0..READS {
+            // An error is an end, too.
+            if ready!(self.io.poll_read(cx, &mut scratch.0)).unwrap_or(0) == 0 {
+                return Poll::Ready(());
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Exact when [`poll_receive`](Connection::poll_receive) is pending; before that, messages that were
     /// read and not returned count too. A fragmented message counts at least one byte.
     fn unfinished(&self) -> usize {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::ser::SerializeMap;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use tidegate_core::ClientError;
 
-use super::{Api, Authorized, Fault, METHODS, NOT_FOUND, TURN, Work, field, json, malformed, read};
+use super::{Api, Authorized, Fault, METHODS, NOT_FOUND, Rejected, TURN, Work, field, json, malformed, read};
 
 /// Does the commands, in their order; if they are `parallel`, [`TURN`] at a time. All are read before the
 /// first is done: a batch with a malformed command does nothing.
@@ -23,7 +23,7 @@ pub(super) async fn batch(
     State(api): State<Arc<Api>>,
     _: Authorized,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Response> {
+) -> Result<Response, Rejected> {
     let body = read(&api, body)?;
     let field::Object(batch) =
         serde_json::from_slice::<field::Object<Batch<'_>>>(&body).map_err(|e| malformed("the body", &e))?;
@@ -70,7 +70,7 @@ struct Step {
 }
 
 impl Step {
-    fn read(api: &Arc<Api>, i: usize, fields: &Fields<'_>) -> Result<Self, Response> {
+    fn read(api: &Arc<Api>, i: usize, fields: &Fields<'_>) -> Result<Self, Rejected> {
         let given = |name: &str| fields.get(name).copied().flatten();
         let mut found =
             METHODS.iter().filter_map(|(method, prepare)| Some((*method, prepare, given(method)?)));
@@ -79,7 +79,7 @@ impl Step {
         };
         if let Some((other, ..)) = found.next() {
             let text = format!("commands[{i}]: expected one method, found {method} and {other}\n");
-            return Err((StatusCode::BAD_REQUEST, text).into_response());
+            return Err(Rejected(StatusCode::BAD_REQUEST, text));
         }
         let work = prepare(api, params.get().as_bytes())
             .map_err(|error| malformed(&format!("commands[{i}].{method}"), &error))?;

@@ -43,7 +43,10 @@ impl Command for Subscribe {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
-        let target = target(self.user, self.client, &self.session)?;
+        if self.user.is_empty() && self.client.is_empty() && self.session.is_empty() {
+            return Err(bad_request("a user or a client"));
+        }
+        let target = target(self.user, self.client, &self.session);
         let channel = api.channel(&self.channel)?;
         // Asked only whether there is such a channel.
         api.channels.publish_options(&channel)?;
@@ -81,7 +84,7 @@ impl Command for Unsubscribe {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
-        let target = target(self.user, self.client, &self.session)?;
+        let target = target(self.user, self.client, &self.session);
         let channel = api.channel(&self.channel)?;
         api.channels.publish_options(&channel)?;
         if let Some(target) = target {
@@ -110,7 +113,7 @@ impl Command for Disconnect {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
-        let target = target(self.user, self.client, &self.session)?;
+        let target = target(self.user, self.client, &self.session);
         let why = self.disconnect.map(Why::check).transpose()?;
         if let Some(target) = target {
             api.handle.disconnect(&Target { except: self.whitelist, ..target }, why);
@@ -141,7 +144,7 @@ impl Command for Refresh {
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
         let Self { expired, expire_at, info, .. } = self;
-        if let Some(target) = target(self.user, self.client, &self.session)? {
+        if let Some(target) = target(self.user, self.client, &self.session) {
             api.handle.refresh(&target, RefreshCall { expired, expire_at, info });
         }
         Ok(Done {})
@@ -215,9 +218,6 @@ struct Flag {
 
 /// Whom a request concerns; `None` for nobody: a session narrows the choice, and no client has one that the
 /// backend could know.
-fn target(user: String, client: String, session: &str) -> Result<Option<Target>, ClientError> {
-    if user.is_empty() && client.is_empty() && session.is_empty() {
-        return Err(bad_request("a user or a client"));
-    }
-    Ok(session.is_empty().then_some(Target { user, client, except: Vec::new() }))
+fn target(user: String, client: String, session: &str) -> Option<Target> {
+    session.is_empty().then_some(Target { user, client, except: Vec::new() })
 }

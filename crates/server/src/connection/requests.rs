@@ -195,11 +195,17 @@ impl<C: Connection> Driver<C> {
             }
             Step::SubRefreshed(_, Err(refusal)) => self.answer(Err(refusal), now),
             Step::SubRefreshed(channel, Ok(refreshed)) => {
-                if let Some(held) = self.subscriptions.get_mut(&channel) {
-                    held.expire_at = refreshed.expire_at;
-                }
+                let life = if refreshed.expired {
+                    // The new token was late: nothing is prolonged, and upkeep ends the subscription.
+                    None
+                } else {
+                    if let Some(held) = self.subscriptions.get_mut(&channel) {
+                        held.expire_at = refreshed.expire_at;
+                    }
+                    ttl(refreshed.expire_at)
+                };
                 self.plan_upkeep(now);
-                self.answer(Ok(Response::SubRefreshed { ttl: ttl(refreshed.expire_at) }), now);
+                self.answer(Ok(Response::SubRefreshed { ttl: life }), now);
             }
         }
     }
@@ -486,7 +492,7 @@ impl<C: Connection> Driver<C> {
     /// Reads subscriptions that the client has been told of.
     fn begin_reading(&mut self, made: Vec<Made>, now: Instant) {
         // What the session says to it goes into the control lane before anything of these lanes.
-        while let Some(action) = self.session.next(now) {
+        while let Some(action) = self.session.follow_up() {
             self.act(action, now);
         }
         for Made { channel, lane, subscription, policy } in made {
