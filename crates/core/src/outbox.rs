@@ -221,6 +221,11 @@ impl Outbox {
         self.control_bytes >= self.limits.control
     }
 
+    /// Whether a reply waits for its lane: what is answered now would overtake it.
+    pub fn holds_replies(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+
     /// Adds a message to the control lane, which goes before all subscriptions; with `after`, as soon as
     /// that lane has been read up to what its log holds now.
     pub fn reply(&mut self, message: Bytes, after: Option<Lane>) {

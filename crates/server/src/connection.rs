@@ -13,6 +13,7 @@ use tidegate_core::call::Call;
 use tidegate_core::outbox::{Batch, Event, Fill, Limits, Outbox};
 use tidegate_core::protocol::{Action, Push, Session};
 use tidegate_core::registry::Registration;
+use tidegate_core::request::Request;
 use tidegate_core::transport::{Connection, Peer, Received};
 use tidegate_core::{Client, Disconnect, Health, Permit};
 
@@ -43,6 +44,8 @@ struct Driver<C> {
     client: Option<Arc<Client>>,
     registration: Option<Registration>,
     subscriptions: Subscriptions,
+    /// A request that waits until the replies before it are on their way.
+    held: Option<Request>,
     /// The request being done, a step at a time.
     work: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
     /// What is to be told to others, in order, while the client goes on.
@@ -118,6 +121,7 @@ impl<C: Connection> Driver<C> {
             client: None,
             registration: None,
             subscriptions: Subscriptions::default(),
+            held: None,
             work: None,
             chores: VecDeque::new(),
             calls: VecDeque::new(),
@@ -185,6 +189,12 @@ impl<C: Connection> Driver<C> {
             self.act(action, now);
             return Ok(true);
         }
+        if !self.outbox.holds_replies()
+            && let Some(request) = self.held.take()
+        {
+            self.request(request, now);
+            return Ok(true);
+        }
         if let Some(chore) = self.chores.front_mut()
             && chore.as_mut().poll(cx).is_ready()
         {
@@ -207,6 +217,13 @@ impl<C: Connection> Driver<C> {
     /// Does what a session wants.
     fn act(&mut self, action: Action, now: Instant) {
         match action {
+            // Replies come in the order of requests. Publications may follow each other, as their replies
+            // wait for the same lane.
+            Action::Request(request)
+                if self.outbox.holds_replies() && !matches!(request, Request::Publish { .. }) =>
+            {
+                self.held = Some(request);
+            }
             Action::Request(request) => self.request(request, now),
             Action::Send(message, after) => {
                 let lane = after.and_then(|channel| self.subscriptions.lane(&channel));
@@ -380,6 +397,7 @@ impl<C: Connection> Driver<C> {
     }
 
     fn farewell(&mut self, why: &Disconnect) {
+        self.held = None;
         self.work = None;
         self.calls.clear();
         let farewell = self.io.farewell(why);
