@@ -14,9 +14,9 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct Registry {
     /// Sharded by user: all connections of a user stand in one shard.
-    users: Box<[Mutex<HashMap<Arc<str>, Vec<Member>>>]>,
+    users: Box<[Shard<Vec<Member>>]>,
     /// Sharded by connection id.
-    clients: Box<[Mutex<HashMap<Arc<str>, Member>>]>,
+    clients: Box<[Shard<Member>]>,
     hasher: RandomState,
     count: AtomicUsize,
     generation: AtomicUsize,
@@ -38,6 +38,9 @@ pub struct Registration {
     registry: Arc<Registry>,
     member: Member,
 }
+
+/// A part of a map, by user or by connection id.
+type Shard<T> = Mutex<HashMap<Arc<str>, T>>;
 
 /// Shards of each map: many times the cores that contend for them.
 const SHARDS: usize = 64;
@@ -121,11 +124,11 @@ impl Registry {
         }
     }
 
-    fn user_shard(&self, user: &str) -> &Mutex<HashMap<Arc<str>, Vec<Member>>> {
+    fn user_shard(&self, user: &str) -> &Shard<Vec<Member>> {
         &self.users[self.hasher.hash_one(user) as usize % SHARDS]
     }
 
-    fn client_shard(&self, id: &str) -> &Mutex<HashMap<Arc<str>, Member>> {
+    fn client_shard(&self, id: &str) -> &Shard<Member> {
         &self.clients[self.hasher.hash_one(id) as usize % SHARDS]
     }
 }

@@ -59,13 +59,16 @@ pub type Windows = Box<dyn Fn(&Channel) -> Window + Send + Sync>;
 
 /// The default router: a channel is found by its exact name, in a map of shards.
 pub struct ExactRouter {
-    shards: Box<[Mutex<HashMap<Channel, Arc<Log>>>]>,
+    shards: Box<[Shard]>,
     hasher: RandomState,
     windows: Windows,
     fanout: Arc<Fanout>,
     budget: Arc<Budget>,
     itself: Weak<ExactRouter>,
 }
+
+/// A part of the map.
+type Shard = Mutex<HashMap<Channel, Arc<Log>>>;
 
 /// Shards of the map: many times the cores that contend for them.
 const SHARDS: usize = 64;
@@ -83,7 +86,7 @@ impl ExactRouter {
         })
     }
 
-    fn shard(&self, channel: &Channel) -> &Mutex<HashMap<Channel, Arc<Log>>> {
+    fn shard(&self, channel: &Channel) -> &Shard {
         &self.shards[self.hasher.hash_one(channel) as usize % SHARDS]
     }
 }

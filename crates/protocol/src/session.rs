@@ -118,8 +118,7 @@ impl CentrifugeSession {
             peer.query.split('&').any(|pair| pair.split_once('=') == Some((key, value)))
         };
         let protobuf = peer.protocol.ends_with("-protobuf")
-            || (peer.protocol.is_empty()
-                && (asks("cf_protocol", "protobuf") || asks("format", "protobuf")));
+            || (peer.protocol.is_empty() && (asks("cf_protocol", "protobuf") || asks("format", "protobuf")));
         Self {
             encoding: if protobuf { Encoding::Protobuf } else { Encoding::Json },
             native_ping: peer.transport == "websocket" && asks("cf_ws_frame_ping_pong", "true"),

@@ -182,7 +182,12 @@ impl<C: Connection> Driver<C> {
     }
 
     /// Does one thing that the client or the application asked for, or reads on; false if there is nothing.
-    fn poll_work(&mut self, cx: &mut Context<'_>, now: Instant, reads: &mut usize) -> Result<bool, Disconnect> {
+    fn poll_work(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        reads: &mut usize,
+    ) -> Result<bool, Disconnect> {
         if matches!(self.phase, Phase::Live)
             && let Some(action) = self.session.next(now)
         {

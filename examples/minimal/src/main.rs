@@ -34,7 +34,8 @@ impl Authenticator for Password {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8001".to_owned());
-    let server = Server::builder(Password).listen(WsListener::bind(address.parse()?, Options::default())?).build();
+    let server =
+        Server::builder(Password).listen(WsListener::bind(address.parse()?, Options::default())?).build();
     let handle = server.handle();
     tokio::spawn(async move {
         loop {
@@ -44,7 +45,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     });
-    println!("serving ws://{address}/; connect with the token \"open sesame NAME\" and subscribe to \"ticks\"");
+    println!(
+        "serving ws://{address}/; connect with the token \"open sesame NAME\" and subscribe to \"ticks\""
+    );
     server.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await;
     Ok(())
 }

@@ -17,7 +17,11 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
         (**self).connect(request, peer).await
     }
 
-    async fn subscribe(&self, client: &Client, request: &SubscribeRequest) -> Result<SubscribeGrant, Refusal> {
+    async fn subscribe(
+        &self,
+        client: &Client,
+        request: &SubscribeRequest,
+    ) -> Result<SubscribeGrant, Refusal> {
         (**self).subscribe(client, request).await
     }
 
@@ -56,7 +60,12 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
         (**self).refresh(client, token).await
     }
 
-    async fn sub_refresh(&self, client: &Client, channel: &Channel, token: &str) -> Result<Refreshed, Refusal> {
+    async fn sub_refresh(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        token: &str,
+    ) -> Result<Refreshed, Refusal> {
         (**self).sub_refresh(client, channel, token).await
     }
 }

@@ -8,13 +8,13 @@ use tidegate_core::call::{Call, RefreshCall, SubscribeCall};
 use tidegate_core::outbox::Lane;
 use tidegate_core::protocol::Push;
 use tidegate_core::request::{
-    Connected, ConnectRequest, History, HistoryRequest, Request, Response, StreamPosition, SubscribeRequest,
+    ConnectRequest, Connected, History, HistoryRequest, Request, Response, StreamPosition, SubscribeRequest,
     Subscribed,
 };
 use tidegate_core::transport::{Connection, Peer};
 use tidegate_core::{
-    Backpressure, Behind, Channel, Client, ClientError, ClientInfo, Disconnect, End, Identity, Kind, Publication, Refusal,
-    Refreshed, SubscribeGrant, Subscription,
+    Backpressure, Behind, Channel, Client, ClientError, ClientInfo, Disconnect, End, Identity, Kind,
+    Publication, Refreshed, Refusal, SubscribeGrant, Subscription,
 };
 
 use super::subscriptions::{Held, Known};
@@ -223,8 +223,7 @@ impl<C: Connection> Driver<C> {
                 }
                 let recover = call.recover_since.clone();
                 let recover = recover.map(|(offset, epoch)| StreamPosition { offset, epoch });
-                let wanted =
-                    Wanted { channel: call.channel.clone(), recover, request: None, by: By::Call };
+                let wanted = Wanted { channel: call.channel.clone(), recover, request: None, by: By::Call };
                 self.grant_server_side(wanted, client, SubscribeCall::clone(&call));
             }
             Call::Unsubscribe { channel, why } => self.unsubscribe(&channel, &why),
@@ -576,9 +575,8 @@ impl<C: Connection> Driver<C> {
 
     /// Sees that upkeep comes, if there is anything to keep up.
     fn plan_upkeep(&mut self, now: Instant) {
-        let needed = |held: &Held| {
-            held.expire_at > 0 || held.known.as_deref().is_some_and(|known| known.present)
-        };
+        let needed =
+            |held: &Held| held.expire_at > 0 || held.known.as_deref().is_some_and(|known| known.present);
         if self.upkeep.is_none() && self.subscriptions.iter().any(needed) {
             self.upkeep = Some(now + self.app.settings.presence_update_interval);
         }
@@ -586,8 +584,7 @@ impl<C: Connection> Driver<C> {
 
     /// Lets the connection live until a moment in seconds since 1970, or for ever.
     fn expire_at(&mut self, expire_at: i64, client_refresh: bool, now: Instant) {
-        let grace =
-            if client_refresh { self.app.settings.expired_close_delay } else { Duration::ZERO };
+        let grace = if client_refresh { self.app.settings.expired_close_delay } else { Duration::ZERO };
         self.expires = (expire_at > 0).then(|| now + until(expire_at) + grace);
     }
 
