@@ -132,7 +132,7 @@ fn replies_are_as_sdks_expect_them() {
             Answer(Ok(Response::PresenceStats(PresenceStats { clients: 2, users: 0 }))),
             r#""presence_stats":{"num_clients":2,"num_users":0}"#),
         (r#""history":{"channel":"a"}"#, "history a Some(0)", Answer(Ok(Response::History(History::default()))),
-            r#""history":{"publications":[],"offset":0}"#),
+            r#""history":{"publications":[],"epoch":"","offset":0}"#),
         (r#""history":{"channel":"a","limit":5}"#, "history a Some(5)", Answer(Ok(Response::History(history))),
             r#""history":{"publications":[{"data":1,"offset":2}],"epoch":"e","offset":2}"#),
         (r#""history":{"channel":"a","limit":-1}"#, "history a None", refused(ClientError::NOT_AVAILABLE),

@@ -91,13 +91,18 @@ fn written(encoding: Encoding, query: &str, subscribed: &Subscribed, entries: &[
         batch.begin(Framing::NONE);
         match outbox.poll_fill(&mut cx, 65536, &mut batch) {
             Poll::Pending => return lines.join("\n"),
-            Poll::Ready(Fill::Event(Event::Close(why))) => lines.push(why.to_string()),
+            // The connection reads no further.
+            Poll::Ready(Fill::Event(Event::Close(why))) => {
+                lines.push(why.to_string());
+                return lines.join("\n");
+            }
             Poll::Ready(Fill::Event(Event::Ended(_, why))) => lines.push(format!("{why:?}")),
             Poll::Ready(Fill::Event(event)) => panic!("{event:?}"),
             Poll::Ready(Fill::Batch) => {
                 let bytes = batch.pieces().collect::<Vec<_>>().concat();
                 // JSON messages are one after the other here; each begins with the same words.
                 let messages = match encoding {
+                    _ if bytes.is_empty() => String::new(),
                     Encoding::Json => String::from_utf8(bytes).unwrap().replace("}{\"push\"", "}\n{\"push\""),
                     Encoding::Protobuf => {
                         let replies = encoding.replies(&bytes).map(Result::unwrap);
@@ -143,7 +148,7 @@ fn publications_are_as_sdks_expect_them() {
         r#"{"push":{"channel":"news","pub":{"data":1,"offset":1,"epoch":"e"}}}"#,
         r#"{"push":{"channel":"news","pub":{"data":1,"offset":2}}}"#,
         r#"{"push":{"channel":"news","pub":{"data":{},"info":{"user":"ada","client":"c1","conn_info":{},"chan_info":2},"offset":1,"tags":{"k":"v"},"epoch":"e","version":3}}}"#,
-    ].map(|line| if line.contains("ada") { line } else { line }).as_slice());
+    ]);
 }
 
 #[test]

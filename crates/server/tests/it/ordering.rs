@@ -1,0 +1,199 @@
+//! What comes before what.
+
+use tidegate_server::Target;
+use tidegate_server::core::Disconnect;
+
+use crate::site::{Rules, Site, call, empty, farewell, push, settle};
+
+const PUBLISH: &str = r#"{"id":3,"publish":{"channel":"news","data":1}}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_life_in_one_frame_is_done_in_order() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut guest = site.client("ada").await;
+    let own = push("news", r#""pub":{"data":1,"info":{"user":"ada","client":"ME"}}"#);
+    guest
+        .ask(
+            concat!(
+                r#"{"id":2,"subscribe":{"channel":"news"}}"#, "\n",
+                r#"{"id":3,"publish":{"channel":"news","data":1}}"#, "\n",
+                r#"{"id":4,"publish":{"channel":"news","data":1}}"#, "\n",
+                r#"{"id":5,"unsubscribe":{"channel":"news"}}"#, "\n",
+                r#"{"id":6,"unsubscribe":{"channel":"news"}}"#, "\n",
+                r#"{"id":7,"publish":{"channel":"news","data":1}}"#,
+            ),
+            &[
+                r#"{"id":2,"subscribe":{}}"#,
+                &own,
+                r#"{"id":3,"publish":{}}"#,
+                &own,
+                r#"{"id":4,"publish":{}}"#,
+                r#"{"id":5,"unsubscribe":{}}"#,
+                r#"{"id":6,"unsubscribe":{}}"#,
+                r#"{"id":7,"publish":{}}"#,
+            ],
+        )
+        .await;
+    site.publish("news", "2").await;
+    assert_eq!(guest.hear_all().await, Vec::<String>::new());
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect_and_subscribe_in_one_frame_wait_for_slow_authentication() {
+    let delay = std::time::Duration::from_secs(60);
+    let site = Site::start(Rules { delay, ..Rules::default() }, |b| b);
+    let mut guest = site.knock();
+    let since = tokio::time::Instant::now();
+    guest.say(concat!(r#"{"id":1,"connect":{"token":"slow"}}"#, "\n", r#"{"id":2,"subscribe":{"channel":"news"}}"#)).await;
+    // Others do not wait.
+    let mut other = site.client("bob").await;
+    other.subscribe("news").await;
+    site.publish("news", "1").await;
+    other.hears(&[&push("news", r#""pub":{"data":1}"#)]).await;
+    assert!(since.elapsed() < std::time::Duration::from_secs(1));
+    assert!(guest.hear().await.contains(r#""connect":{"client":"#));
+    assert!(since.elapsed() >= delay);
+    guest.hears(&[r#"{"id":2,"subscribe":{}}"#]).await;
+    // The hook was told, though a command was waiting behind.
+    settle().await;
+    assert!(site.rules.diary.read().contains(&"slow connected".to_owned()));
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_hook_does_not_stop_pushes_and_holds_back_only_its_own_client() {
+    let delay = std::time::Duration::from_secs(5);
+    let site = Site::start(Rules { delay, ..Rules::default() }, |b| b);
+    let mut guest = site.client("ada").await;
+    guest.subscribe("news").await;
+    guest.say(r#"{"id":3,"rpc":{"method":"slow","data":7}}"#).await;
+    guest.say(r#"{"id":4,"rpc":{"data":8}}"#).await;
+    settle().await;
+    for i in 0..20 {
+        site.publish("news", i.to_string()).await;
+        guest.hears(&[&push("news", &format!(r#""pub":{{"data":{i}}}"#))]).await;
+    }
+    guest.hears(&[r#"{"id":3,"rpc":{"data":7}}"#, r#"{"id":4,"rpc":{"data":8}}"#]).await;
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscribe_reply_comes_before_the_first_push_however_long_it_took() {
+    let delay = std::time::Duration::from_secs(5);
+    let site = Site::start(Rules { delay, ..Rules::default() }, |b| b);
+    let mut guest = site.client("ada").await;
+    guest.say(r#"{"id":2,"subscribe":{"channel":"slow"}}"#).await;
+    settle().await;
+    let publisher = site.handle.clone();
+    let publishing = tokio::spawn(async move {
+        for i in 0..1000 {
+            publisher.publish("slow", i.to_string()).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    });
+    guest.hears(&[r#"{"id":2,"subscribe":{}}"#]).await;
+    let first = guest.hear().await;
+    let first: serde_json::Value = serde_json::from_str(&first).unwrap();
+    let first = first["push"]["pub"]["data"].as_u64().unwrap();
+    for i in first + 1..1000 {
+        guest.hears(&[&push("slow", &format!(r#""pub":{{"data":{i}}}"#))]).await;
+    }
+    publishing.await.unwrap();
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_are_answered_and_the_connection_goes_on() {
+    let rules = Rules { channels: vec!["own"], ..Rules::default() };
+    let settings = tidegate_server::Settings { channel_limit: 2, ..Default::default() };
+    let site = Site::start(rules, |b| b.settings(settings));
+    let mut guest = site.knock();
+    let reply = guest.connect("ada").await;
+    assert_eq!(reply["connect"]["subs"], serde_json::json!({"own": {}}));
+    for (command, reply) in [
+        (r#""subscribe":{"channel":"forbidden"}"#, r#""error":{"code":103,"message":"permission denied"}"#),
+        (r#""subscribe":{"channel":"own"}"#, r#""error":{"code":105,"message":"already subscribed"}"#),
+        (r#""subscribe":{"channel":"news"}"#, r#""subscribe":{}"#),
+        (r#""subscribe":{"channel":"news"}"#, r#""error":{"code":105,"message":"already subscribed"}"#),
+        (r#""subscribe":{"channel":"more"}"#, r#""error":{"code":106,"message":"limit exceeded"}"#),
+        (r#""refresh":{"token":"t"}"#, r#""error":{"code":108,"message":"not available"}"#),
+        (r#""sub_refresh":{"channel":"no","token":"t"}"#, r#""error":{"code":103,"message":"permission denied"}"#),
+        (r#""publish":{"channel":"news"}"#, r#""error":{"code":107,"message":"bad request"}"#),
+    ] {
+        guest.ask(&format!(r#"{{"id":9,{command}}}"#), &[&format!(r#"{{"id":9,{reply}}}"#)]).await;
+    }
+    // A server-side subscription over the limit closes.
+    assert_eq!(site.handle.subscribe(&Target { user: "ada".into(), ..Default::default() }, call("more")), 1);
+    guest.hears(&farewell(3505, "channel limit").each_ref().map(|s| &**s)).await;
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_application_subscribes_unsubscribes_and_disconnects() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut ada = site.client("ada").await;
+    let mut bob = site.client("bob").await;
+    let user = |user: &str| Target { user: user.into(), ..Default::default() };
+    assert_eq!(site.handle.subscribe(&user("ada"), call("news")), 1);
+    assert_eq!(site.handle.subscribe(&user("nobody"), call("news")), 0);
+    ada.hears(&[&push("news", r#""subscribe":{}"#)]).await;
+    site.publish("news", "1").await;
+    ada.hears(&[&push("news", r#""pub":{"data":1}"#)]).await;
+    assert_eq!(site.handle.subscribe(&user("ada"), call("news")), 1);
+    assert_eq!(site.handle.send(&user("ada"), "5"), 1);
+    // Subscribing again tells nothing.
+    ada.hears(&[r#"{"push":{"message":{"data":5}}}"#]).await;
+    assert_eq!(site.handle.unsubscribe(&user("ada"), &"news".into(), None), 1);
+    ada.hears(&[&push("news", r#""unsubscribe":{"code":2000,"reason":"server unsubscribe"}"#)]).await;
+    site.publish("news", "2").await;
+    assert_eq!(ada.hear_all().await, Vec::<String>::new());
+    ada.subscribe("other").await;
+    let why = Some(Disconnect::new(2500, "insufficient state"));
+    site.handle.unsubscribe(&user("ada"), &"other".into(), why);
+    ada.hears(&[&push("other", r#""unsubscribe":{"code":2500,"reason":"insufficient state"}"#)]).await;
+    // A channel that is removed.
+    ada.subscribe("gone").await;
+    bob.subscribe("gone").await;
+    site.handle.remove(&"gone".into());
+    let gone = push("gone", r#""unsubscribe":{"code":2000,"reason":"server unsubscribe"}"#);
+    ada.hears(&[&gone]).await;
+    bob.hears(&[&gone]).await;
+    ada.ask(r#"{"id":8,"subscribe":{"channel":"gone"}}"#, &[r#"{"id":8,"subscribe":{}}"#]).await;
+    let except = Target { user: "ada".into(), except: vec![ada.id.clone()], ..Default::default() };
+    assert_eq!(site.handle.disconnect(&except, None), 0);
+    assert_eq!(site.handle.disconnect(&user("ada"), None), 1);
+    ada.hears(&farewell(3503, "force disconnect").each_ref().map(|s| &**s)).await;
+    let bobs = Target { client: bob.id.clone(), ..Default::default() };
+    assert_eq!(site.handle.disconnect(&bobs, Some(Disconnect::new(4000, "bye"))), 1);
+    bob.hears(&farewell(4000, "bye").each_ref().map(|s| &**s)).await;
+    drop((ada, bob));
+    settle().await;
+    empty(&site.handle);
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_pushes_come_before_publish_replies_also_when_the_socket_is_narrow() {
+    for capacity in [1, 7, 64, 1000] {
+        let limits = tidegate_server::core::memory::Limits { capacity, ..Default::default() };
+        let site = Site::start_on(limits, Rules::default(), |b| b);
+        let mut guest = site.client("ada").await;
+        guest.subscribe("news").await;
+        for round in 0..30 {
+            guest.say(&[PUBLISH; 5].join("\n")).await;
+            let mut seen = (0, 0);
+            for _ in 0..10 {
+                match guest.hear().await {
+                    message if message.contains("push") => seen.0 += 1,
+                    message => {
+                        assert_eq!(message, r#"{"id":3,"publish":{}}"#);
+                        seen.1 += 1;
+                    }
+                }
+                assert!(seen.1 <= seen.0, "capacity {capacity}, round {round}: {seen:?}");
+            }
+        }
+        site.end().await;
+    }
+}

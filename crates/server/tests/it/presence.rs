@@ -1,0 +1,79 @@
+//! Joins, leaves and presence, by an authenticator that grants them.
+
+use std::time::Duration;
+
+use tidegate_server::core::SubscribeGrant;
+
+use crate::site::{Rules, Site, push, settle};
+
+fn rules() -> Rules {
+    let grant = SubscribeGrant { presence: true, announce: true, join_leave: true, info: "7".into(), ..Default::default() };
+    Rules { grant, ..Rules::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn joins_and_leaves_come_in_order() {
+    let site = Site::start(rules(), |b| b);
+    let mut ada = site.client("ada").await;
+    let info = |user: &str, id: &str| format!(r#"{{"info":{{"user":"{user}","client":"{id}","chan_info":7}}}}"#);
+    let own = push("news", &format!(r#""join":{}"#, info("ada", "ME")));
+    // The own join comes after the reply.
+    ada.ask(r#"{"id":2,"subscribe":{"channel":"news"}}"#, &[r#"{"id":2,"subscribe":{}}"#, &own]).await;
+    let mut bob = site.client("bob").await;
+    bob.say(r#"{"id":2,"subscribe":{"channel":"news"}}"#).await;
+    let joined = push("news", &format!(r#""join":{}"#, info("bob", &bob.id)));
+    ada.hears(&[&joined]).await;
+    bob.hear().await;
+    bob.hear().await;
+    // The own leave does not come; the other's does, by command, by the server and by vanishing.
+    let left = push("news", &format!(r#""leave":{}"#, info("bob", &bob.id)));
+    bob.ask(r#"{"id":3,"unsubscribe":{"channel":"news"}}"#, &[r#"{"id":3,"unsubscribe":{}}"#]).await;
+    assert_eq!(bob.hear_all().await, Vec::<String>::new());
+    ada.hears(&[&left]).await;
+    bob.subscribe("news").await;
+    ada.hears(&[&joined]).await;
+    let target = tidegate_server::Target { user: "bob".into(), ..Default::default() };
+    site.handle.unsubscribe(&target, &"news".into(), None);
+    ada.hears(&[&left]).await;
+    bob.hear_all().await;
+    bob.subscribe("news").await;
+    ada.hears(&[&joined]).await;
+    drop(bob);
+    ada.hears(&[&left]).await;
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_lists_who_is_there_for_as_long_as_they_are() {
+    let site = Site::start(rules(), |b| b);
+    let mut ada = site.client("ada").await;
+    let mut also = site.client("ada").await;
+    ada.subscribe("news").await;
+    also.subscribe("news").await;
+    settle().await;
+    ada.hear_all().await;
+    let stats = r#"{"id":3,"presence_stats":{"channel":"news"}}"#;
+    ada.ask(stats, &[r#"{"id":3,"presence_stats":{"num_clients":2,"num_users":1}}"#]).await;
+    ada.say(r#"{"id":4,"presence":{"channel":"news"}}"#).await;
+    let reply: serde_json::Value = serde_json::from_str(&ada.hear().await).unwrap();
+    let present = &reply["presence"]["presence"];
+    assert_eq!(present["ME"], serde_json::json!({"user": "ada", "client": "ME", "chan_info": 7}));
+    assert_eq!(present[&also.id]["client"], also.id);
+    // Told again in time: an hour later they are still listed.
+    let reading = tokio::spawn(async move {
+        while also.hear_awake().await.contains("push") {}
+    });
+    let until = tokio::time::Instant::now() + Duration::from_secs(600);
+    while tokio::time::Instant::now() < until {
+        let ping = ada.hear().await;
+        assert_eq!(ping, "{}");
+        ada.say("{}").await;
+    }
+    ada.ask(stats, &[r#"{"id":3,"presence_stats":{"num_clients":2,"num_users":1}}"#]).await;
+    reading.abort();
+    let _ = reading.await;
+    settle().await;
+    ada.hear_all().await;
+    ada.ask(stats, &[r#"{"id":3,"presence_stats":{"num_clients":1,"num_users":1}}"#]).await;
+    site.end().await;
+}
