@@ -13,7 +13,7 @@ fn main() {
     let target = std::env::var("TARGET").unwrap_or_default();
     let version = env!("CARGO_PKG_VERSION");
     let rustc = rustc.unwrap_or_default();
-    println!("cargo::rustc-env=TIDEGATE_VERSION={version} (commit {commit}, {profile}, {target}, {rustc})");
+    println!("cargo::rustc-env=BUILT_FROM={version} (commit {commit}, {profile}, {target}, {rustc})");
     println!("cargo::rerun-if-changed=../../.git/HEAD");
     println!("cargo::rerun-if-changed=build.rs");
 }

@@ -100,6 +100,13 @@ pub trait Deliver: Send + Sync + 'static {
     /// # Errors
     /// [`Refused`] by a log, which then has nothing of it.
     fn deliver(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), Refused>;
+
+    /// Whether the channel has subscribers on this node: they must be told when its stream begins another
+    /// life.
+    fn is_live(&self, channel: &Channel) -> bool {
+        let _ = channel;
+        false
+    }
 }
 
 /// How to publish.

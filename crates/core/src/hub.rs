@@ -131,6 +131,12 @@ struct Way {
 }
 
 impl Deliver for Way {
+    fn is_live(&self, channel: &Channel) -> bool {
+        let mut logs = Vec::new();
+        self.router.route(channel, &mut logs);
+        !logs.is_empty()
+    }
+
     fn deliver(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), Refused> {
         let mut logs = Vec::with_capacity(1);
         self.router.route(channel, &mut logs);

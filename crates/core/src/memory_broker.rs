@@ -212,7 +212,8 @@ impl Broker for MemoryBroker {
     /// presence). Called once a second, a million streams take a minute; what has expired is not shown
     /// meanwhile.
     async fn sweep(&self, now: Instant) {
-        self.streams.sweep(now);
+        let deliver = self.deliver.get();
+        self.streams.sweep(now, &|channel| deliver.is_some_and(|deliver| deliver.is_live(channel)));
         self.presence.sweep(now);
         self.keys.sweep(now);
     }

@@ -318,6 +318,7 @@ impl Session for CentrifugeSession {
             channel: channel.clone(),
             encoding: self.encoding,
             floor: newest.max(subscribed.position.offset),
+            epoch: subscribed.position.epoch.clone(),
             continuous: subscribed.positioned || subscribed.recoverable,
             join_leave: subscribed.join_leave,
             notices: self.notices,

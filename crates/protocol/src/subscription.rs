@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use tidegate_core::outbox::Batch;
-use tidegate_core::{Channel, Entry, Format, Gap, Kind, Subscription};
+use tidegate_core::{Channel, Entry, Format, Gap, Kind, Publication, Subscription};
 
 use crate::Encoding;
 use crate::convert;
@@ -11,8 +11,9 @@ use crate::message::{Join, Leave, Push};
 pub(crate) struct ChannelSubscription {
     pub(crate) channel: Channel,
     pub(crate) encoding: Encoding,
-    /// Publications up to this offset came with the subscribe reply.
+    /// Publications up to this offset, in this life of the stream, came before or with the subscribe reply.
     pub(crate) floor: u64,
+    pub(crate) epoch: std::sync::Arc<str>,
     pub(crate) continuous: bool,
     pub(crate) join_leave: bool,
     /// The client asked to be told of gaps.
@@ -25,7 +26,7 @@ const PROTOBUF: Format = Format::new(1);
 impl Subscription for ChannelSubscription {
     fn write(&mut self, entry: &Entry, _contiguous: bool, out: &mut Batch) {
         match entry.kind() {
-            Kind::Publication(publication) if publication.offset == 0 || publication.offset > self.floor => {}
+            Kind::Publication(publication) if !self.has(publication) => {}
             Kind::Join(_) | Kind::Leave(_) if self.join_leave => {}
             _ => return,
         }
@@ -53,6 +54,15 @@ impl Subscription for ChannelSubscription {
 
     fn continuous(&self) -> bool {
         self.continuous
+    }
+}
+
+impl ChannelSubscription {
+    /// Whether the client has the publication already.
+    fn has(&self, publication: &Publication) -> bool {
+        publication.offset > 0
+            && publication.offset <= self.floor
+            && publication.epoch.as_deref().is_none_or(|epoch| *epoch == *self.epoch)
     }
 }
 

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(
     name = "tidegate",
-    version = env!("TIDEGATE_VERSION"),
+    version = env!("BUILT_FROM"),
     about = "A real-time subscription server that no slow, broken or hostile client can hurt",
     after_help = "Every configuration key is a flag as well (--client.connection_limit 1000) and an \
                   environment variable (TIDEGATE_CLIENT_CONNECTION_LIMIT=1000); `tidegate config default` \

@@ -25,12 +25,26 @@ use subscriptions::Subscriptions;
 
 /// Serves one connection until it is gone: reads and does requests, writes what its outbox holds, and keeps
 /// its deadlines.
-pub(crate) async fn serve<C: Connection>(app: Arc<App>, io: C, peer: Peer, permit: Permit) {
+///
+/// Not an `async fn`: its arguments would be kept beside the driver they went into.
+pub(crate) fn serve<C: Connection>(
+    app: Arc<App>,
+    io: C,
+    peer: Peer,
+    permit: Permit,
+) -> impl Future<Output = ()> + Send {
     app.meters.accepted(peer.transport);
     app.meters.connections.increment(1.0);
-    let mut driver = Driver::new(app.clone(), io, peer, permit);
-    let why = poll_fn(|cx| driver.poll(cx)).await;
-    driver.leave(&why).await;
+    let mut driver = Driver::new(app, io, peer, permit);
+    if driver.app.is_draining() {
+        // It has taken its seat too late for the drain to see it.
+        let _ = driver.outbox.handle().close(ABORTED);
+    }
+    async move {
+        let why = poll_fn(|cx| driver.poll(cx)).await;
+        // Boxed, so that an open connection does not keep room for it.
+        Box::pin(driver.leave(&why)).await;
+    }
 }
 
 /// A connection and everything that belongs to it.
@@ -43,6 +57,8 @@ struct Driver<C> {
     peer: Option<Box<Peer>>,
     client: Option<Arc<Client>>,
     registration: Option<Registration>,
+    /// The application was told that the client has connected.
+    announced: bool,
     subscriptions: Subscriptions,
     /// A request that waits until the replies before it are on their way.
     held: Option<Request>,
@@ -120,6 +136,7 @@ impl<C: Connection> Driver<C> {
             peer: Some(Box::new(peer)),
             client: None,
             registration: None,
+            announced: false,
             subscriptions: Subscriptions::default(),
             held: None,
             work: None,
@@ -188,13 +205,20 @@ impl<C: Connection> Driver<C> {
         now: Instant,
         reads: &mut usize,
     ) -> Result<bool, Disconnect> {
-        if matches!(self.phase, Phase::Live)
-            && let Some(action) = self.session.next(now)
-        {
+        // No request is begun while there is work: it would take the work's place.
+        let free = self.work.is_none();
+        let action = match self.phase {
+            Phase::Live if free => self.session.next(now),
+            // Draining: what was begun is answered, nothing new is begun.
+            Phase::Live | Phase::Draining(_) => self.session.follow_up(),
+            _ => None,
+        };
+        if let Some(action) = action {
             self.act(action, now);
             return Ok(true);
         }
-        if !self.outbox.holds_replies()
+        if free
+            && !self.outbox.holds_replies()
             && let Some(request) = self.held.take()
         {
             self.request(request, now);
@@ -310,12 +334,14 @@ impl<C: Connection> Driver<C> {
             && !self.session.busy()
             && self.work.is_none()
             && !self.outbox.full();
-        if matches!(self.phase, Phase::Live | Phase::Draining(_)) && !taking {
+        if matches!(self.phase, Phase::Live) && !taking {
             return Ok(false);
         }
         if self.deaf {
             return match self.io.poll_drain(cx) {
                 Poll::Pending => Ok(false),
+                // Nothing more to read; there are last words to write.
+                Poll::Ready(()) if matches!(self.phase, Phase::Closing(..)) => Ok(false),
                 Poll::Ready(()) => Err(self.reason(CLOSED)),
             };
         }
@@ -414,7 +440,10 @@ impl<C: Connection> Driver<C> {
     /// Goes from phase to phase of the end; ready when it is there.
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Disconnect> {
         if let Phase::Draining(why) = &self.phase
+            && self.work.is_none()
             && self.outbox.is_idle()
+            // Not yet rung, perhaps: the fan-out may still be on its way to this connection.
+            && self.outbox.unread_publications() == 0
         {
             let why = why.clone();
             self.close(why, now);
@@ -511,4 +540,19 @@ fn now() -> Instant {
 fn until(unix: i64) -> Duration {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Duration::from_secs(u64::try_from(unix).unwrap_or_default()).saturating_sub(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_transport_ws::WebSocket;
+
+    use super::Driver;
+
+    /// What an idle connection costs is what its task holds: a number to look at when it grows.
+    #[test]
+    fn a_connection_is_small() {
+        let driver = size_of::<Driver<WebSocket>>();
+        println!("driver: {driver} B");
+        assert!(driver <= 800, "{driver}");
+    }
 }

@@ -4,6 +4,7 @@ mod cli;
 mod node;
 mod signals;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
                 Form::Yaml => config::Format::Yaml,
                 Form::Json => config::Format::Json,
             };
-            print!("{}", config::print_default(format));
+            // Nobody reads on, as behind `| head`: that is no failure.
+            let _ = std::io::stdout().write_all(config::print_default(format).as_bytes());
             ExitCode::SUCCESS
         }
     }

@@ -203,7 +203,7 @@ fn announce(config: &Config, address: SocketAddr, dev: bool) {
     let host = if address.is_ipv6() && !address.ip().is_unspecified() { format!("[{host}]") } else { host };
     let url = format!("http://{host}:{}", address.port());
     let websocket = &config.websocket.handler_prefix;
-    tracing::info!(%address, version = env!("TIDEGATE_VERSION"), "serving {url}");
+    tracing::info!(%address, version = env!("BUILT_FROM"), "serving {url}");
     if dev {
         eprintln!(
             "\n  DEVELOPMENT MODE: anybody who reaches {url} may do anything. Never in production.\n\n  \

@@ -297,7 +297,9 @@ async fn drain(app: &Arc<App>, how: Shutdown) -> Stopped {
     let members = app.roster.handles();
     tracing::info!(connections = members.len(), "draining");
     let slices = (how.spread.as_millis() / 50).max(1) as usize;
-    let (slice, pause) = (members.len().div_ceil(slices).max(1), how.spread / slices as u32);
+    let slice = members.len().div_ceil(slices).max(1);
+    // As many pauses as there are slices: a few clients are sent away over the whole spread, too.
+    let pause = how.spread / members.len().div_ceil(slice).max(1) as u32;
     let everybody_gone = async {
         for (i, members) in members.chunks(slice).enumerate() {
             if i > 0 {

@@ -90,11 +90,12 @@ impl Streams {
     }
 
     /// Sweeps shard after shard until [`SWEPT_PER_CALL`] streams and publications were seen, or all.
-    pub(super) fn sweep(&self, now: Instant) {
+    /// Streams of channels that are `live` are not forgotten.
+    pub(super) fn sweep(&self, now: Instant, live: &dyn Fn(&Channel) -> bool) {
         let mut seen = 0;
         for _ in 0..SHARDS {
             let next = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
-            seen += self.shards[next].sweep(now);
+            seen += self.shards[next].sweep(now, live);
             if seen >= SWEPT_PER_CALL {
                 return;
             }
@@ -145,11 +146,11 @@ impl Shard {
     }
 
     /// Removes what has expired, and says how much was looked at.
-    fn sweep(&self, now: Instant) -> usize {
+    fn sweep(&self, now: Instant, live: &dyn Fn(&Channel) -> bool) -> usize {
         let mut expired = Vec::new();
         let mut slots = self.slots.lock();
         let mut seen = slots.len();
-        slots.retain(|_, slot| {
+        slots.retain(|channel, slot| {
             let subscribed = slot.subscribed;
             let Some(stream) = &mut slot.stream else { return subscribed };
             // In use: the next round will see it. Nor is its lock ever waited for here.
@@ -162,7 +163,7 @@ impl Shard {
             self.count(before, held.size());
             let (left, _) = held.size();
             // Subscribers have read it: they must be told when another life begins.
-            let forget = left == 0 && !subscribed && held.is_forgotten(now);
+            let forget = left == 0 && !subscribed && held.is_forgotten(now) && !live(channel);
             drop(held);
             if forget {
                 slot.stream = None;

@@ -13,7 +13,7 @@ use tidegate_core::request::{
 };
 use tidegate_core::transport::{Connection, Peer};
 use tidegate_core::{
-    Backpressure, Behind, Channel, Client, ClientError, ClientInfo, Disconnect, End, Identity, Kind,
+    Backpressure, Behind, Channel, Client, ClientError, ClientInfo, Disconnect, End, Health, Identity, Kind,
     Publication, Refreshed, Refusal, SubscribeGrant, Subscription,
 };
 
@@ -74,6 +74,8 @@ struct Made {
     policy: Arc<dyn Backpressure>,
 }
 
+/// How long the clean-up behind a connection may take: brokers and hooks that answer do so within this.
+const LEAVE: Duration = Duration::from_secs(10);
 const CHANNEL_LIMIT: Disconnect = Disconnect::new(3505, "channel limit");
 const CONNECTION_LIMIT: Disconnect = Disconnect::new(3504, "connection limit");
 const DISPLACED: Disconnect = Disconnect::new(3504, "displaced by a newer connection of the same user");
@@ -341,6 +343,11 @@ impl<C: Connection> Driver<C> {
         let Some(call) = connecting.todo.pop_front() else {
             self.answer(Ok(Response::Connected(Box::new(connecting.connected))), now);
             self.begin_reading(connecting.made, now);
+            let health = self.app.hub.health();
+            if health != Health::Serving {
+                self.health(health);
+            }
+            self.announced = true;
             let app = self.app.clone();
             self.work = Some(Box::pin(async move {
                 app.hooks.connected(&client).await;
@@ -377,6 +384,10 @@ impl<C: Connection> Driver<C> {
         }
         if self.subscriptions.len() >= self.app.settings.channel_limit {
             return self.answer(Err(ClientError::LIMIT_EXCEEDED.into()), now);
+        }
+        if request.filter.is_some() {
+            // Refused rather than ignored: nothing filters yet.
+            return self.answer(Err(ClientError::BAD_REQUEST.into()), now);
         }
         let app = self.app.clone();
         self.work = Some(Box::pin(async move {
@@ -441,7 +452,8 @@ impl<C: Connection> Driver<C> {
             recoverable: grant.recoverable,
             positioned: grant.positioned || grant.recoverable,
             position: history.top.clone(),
-            delta: grant.delta,
+            // Not before deltas are made.
+            delta: false,
             join_leave: grant.join_leave,
             data: grant.data.clone(),
             ..Default::default()
@@ -607,19 +619,27 @@ impl<C: Connection> Driver<C> {
         }
         self.subscriptions.detach(&mut self.outbox, &self.app.meters);
         let held = self.subscriptions.take();
-        let Driver { app, client, chores, registration, .. } = self;
+        let Driver { app, client, chores, registration, announced, .. } = self;
         let Some(client) = client else { return };
         drop(registration);
-        for chore in chores {
-            chore.await;
-        }
-        tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "disconnected");
-        for Held { channel, known, .. } in held {
-            if let Some(known) = known {
-                forget(&app, &channel, *known).await;
+        let farewell = async {
+            for chore in chores {
+                chore.await;
             }
+            tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "disconnected");
+            for Held { channel, known, .. } in held {
+                if let Some(known) = known {
+                    forget(&app, &channel, *known).await;
+                }
+            }
+            if announced {
+                app.hooks.disconnected(&client, why).await;
+            }
+        };
+        // A hook that hangs must not keep the server from stopping.
+        if tokio::time::timeout(LEAVE, farewell).await.is_err() {
+            tracing::warn!(client = %client.id, "clean-up took too long; given up");
         }
-        app.hooks.disconnected(&client, why).await;
     }
 }
 

@@ -15,7 +15,10 @@ async fn closes(guest: &mut Guest, since: Instant, after: u64, code: u16, reason
     }
     let took = since.elapsed();
     let after = Duration::from_millis(after);
-    assert!(took >= after && took <= after + Duration::from_millis(110), "{code} after {took:?}, expected {after:?}");
+    assert!(
+        took >= after && took <= after + Duration::from_millis(110),
+        "{code} after {took:?}, expected {after:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,7 +117,8 @@ async fn a_client_that_takes_a_little_now_and_then_is_not_stalled() {
     for _ in 0..5 {
         site.publish("news", data.clone()).await;
     }
-    for _ in 0..4 {
+    // Within the minute that a window keeps anything.
+    for _ in 0..2 {
         tokio::time::sleep(Duration::from_secs(25)).await;
         assert!(guest.wire.read_bytes(100) > 0);
     }

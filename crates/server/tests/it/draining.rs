@@ -200,7 +200,11 @@ async fn clients_come_go_and_publish_while_the_server_stops() {
     for seed in 0..8 {
         let mut dice = Dice::new(seed);
         let shutdown = Shutdown { timeout: Duration::from_secs(20), ..Default::default() };
-        let settings = Settings { ping_interval: Duration::from_secs(2), pong_timeout: Duration::from_secs(1), ..Default::default() };
+        let settings = Settings {
+            ping_interval: Duration::from_secs(2),
+            pong_timeout: Duration::from_secs(1),
+            ..Default::default()
+        };
         let mut rules = Rules::with_history(20);
         (rules.grant.presence, rules.grant.announce, rules.grant.join_leave) = (true, true, true);
         rules.delay = Duration::from_millis(dice.below(500));
@@ -220,7 +224,10 @@ async fn clients_come_go_and_publish_while_the_server_stops() {
                         send.push(match dice.below(4) {
                             0 | 1 => format!(r#"{{"id":{id},"subscribe":{{"channel":"{channel}"}}}}"#),
                             2 => format!(r#"{{"id":{id},"unsubscribe":{{"channel":"{channel}"}}}}"#),
-                            _ => format!(r#"{{"id":{id},"publish":{{"channel":"{channel}","data":"{}"}}}}"#, "x".repeat(500)),
+                            _ => format!(
+                                r#"{{"id":{id},"publish":{{"channel":"{channel}","data":"{}"}}}}"#,
+                                "x".repeat(500)
+                            ),
                         });
                     }
                     let commands = if dice.below(2) == 0 { vec![send.join("\n")] } else { send };
@@ -231,8 +238,12 @@ async fn clients_come_go_and_publish_while_the_server_stops() {
                     }
                     let patience = Duration::from_millis(dice.below(800));
                     let reads = dice.below(4) > 0;
-                    let reading = async { while reads && wire.recv().await.is_some() {} };
-                    let _ = tokio::time::timeout(patience, reading).await;
+                    if reads {
+                        let reading = async { while wire.recv().await.is_some() {} };
+                        let _ = tokio::time::timeout(patience, reading).await;
+                    } else {
+                        tokio::time::sleep(patience).await;
+                    }
                     if dice.below(2) == 0 {
                         wire.close();
                     }
@@ -252,6 +263,6 @@ async fn clients_come_go_and_publish_while_the_server_stops() {
         let diary = diary.read();
         let count = |what: &str| diary.iter().filter(|line| line.contains(what)).count();
         assert_eq!(count(" connected"), count(" disconnected"), "seed {seed}");
-        assert!(count(" connected") > 200, "seed {seed}");
+        assert!(count(" connected") > 50, "seed {seed}");
     }
 }

@@ -14,14 +14,30 @@ async fn a_permit_comes_back_however_a_connection_ends() {
     let caps = Caps { total: Some(2), per_network: None };
     let site = Site::start(rules, |b| b.caps(caps));
     let ends = [
-        "vanish", "vanish unconnected", "close", "invalid", "refused", "stale", "bad", "panic in connect", "panic in rpc",
-        "panic in subscribe", "disconnect", "vanish in connect", "vanish in rpc", "vanish in subscribe", "half a message",
+        "vanish",
+        "vanish unconnected",
+        "close",
+        "invalid",
+        "refused",
+        "stale",
+        "bad",
+        "panic in connect",
+        "panic in rpc",
+        "panic in subscribe",
+        "disconnect",
+        "vanish in connect",
+        "vanish in rpc",
+        "vanish in subscribe",
+        "half a message",
     ];
     for end in ends {
         let mut guest = site.knock();
         settle().await;
         free(&site.handle, 1);
-        if !matches!(end, "vanish unconnected" | "invalid" | "refused" | "stale" | "panic in connect" | "vanish in connect") {
+        if !matches!(
+            end,
+            "vanish unconnected" | "invalid" | "refused" | "stale" | "panic in connect" | "vanish in connect"
+        ) {
             guest.connect("ada").await;
             guest.subscribe("news").await;
         }

@@ -40,15 +40,26 @@ async fn recovery_succeeds_when_all_that_was_missed_is_kept() {
     for i in 1..=8 {
         site.publish("news", i.to_string()).await;
     }
-    let publications = |from: u64| -> Vec<Value> {
-        (from..=8).map(|i| json!({"data": i, "offset": i})).collect()
-    };
+    let publications =
+        |from: u64| -> Vec<Value> { (from..=8).map(|i| json!({"data": i, "offset": i})).collect() };
     // Kept: 4 to 8.
     for (offset, of, expected) in [
         (8, &*epoch, json!({"recovered": true, "was_recovering": true, "offset": 8})),
-        (7, &*epoch, json!({"recovered": true, "was_recovering": true, "offset": 7, "publications": publications(8)})),
-        (3, &*epoch, json!({"recovered": true, "was_recovering": true, "offset": 3, "publications": publications(4)})),
-        (3, "", json!({"recovered": true, "was_recovering": true, "offset": 3, "publications": publications(4)})),
+        (
+            7,
+            &*epoch,
+            json!({"recovered": true, "was_recovering": true, "offset": 7, "publications": publications(8)}),
+        ),
+        (
+            3,
+            &*epoch,
+            json!({"recovered": true, "was_recovering": true, "offset": 3, "publications": publications(4)}),
+        ),
+        (
+            3,
+            "",
+            json!({"recovered": true, "was_recovering": true, "offset": 3, "publications": publications(4)}),
+        ),
         (2, &*epoch, json!({"was_recovering": true, "offset": 8})),
         (9, &*epoch, json!({"was_recovering": true, "offset": 8})),
         (8, "other", json!({"was_recovering": true, "offset": 8})),
@@ -92,7 +103,10 @@ async fn no_more_is_recovered_than_may_be() {
         let mut guest = site.client("ada").await;
         let result = subscribe(&mut guest, &format!(r#","recover":true,"offset":{offset}"#)).await;
         assert_eq!(result["recovered"] == json!(true), recovered, "{offset}: {result}");
-        assert_eq!(result["publications"].as_array().map_or(0, Vec::len), if recovered { 6 - offset } else { 0 });
+        assert_eq!(
+            result["publications"].as_array().map_or(0, Vec::len),
+            if recovered { 6 - offset } else { 0 }
+        );
     }
     site.end().await;
 }
@@ -115,7 +129,12 @@ async fn a_history_page_is_bounded() {
     ] {
         guest.say(&format!(r#"{{"id":5,"history":{{"channel":"news"{request}}}}}"#)).await;
         let reply: Value = serde_json::from_str(&guest.hear().await).unwrap();
-        let got: Vec<_> = reply["history"]["publications"].as_array().unwrap().iter().map(|p| p["offset"].clone()).collect();
+        let got: Vec<_> = reply["history"]["publications"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| p["offset"].clone())
+            .collect();
         assert_eq!(got, offsets, "{request}");
         assert_eq!(reply["history"]["offset"], 6);
     }
@@ -164,6 +183,7 @@ async fn follow(site: &Site, mut dice: Dice, last: u64, seed: u64) -> BTreeMap<u
 
 /// Publishes 1..=400 while clients come, go and recover.
 async fn check_continuity(seed: u64) {
+    println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let site = Site::start(Rules::with_history(400), |b| {
         b.settings(Settings { recovery_limit: 400, ..Default::default() })
@@ -184,7 +204,8 @@ async fn check_continuity(seed: u64) {
         }
     };
     let followers = async {
-        let followers = (0..10).map(|i| follow(&site, Dice::new(seed * 100 + dice.below(1000) + i), 400, seed));
+        let followers =
+            (0..10).map(|i| follow(&site, Dice::new(seed * 100 + dice.below(1000) + i), 400, seed));
         futures_util::future::join_all(followers).await
     };
     let (_, followed) = futures_util::future::join(publisher, followers).await;

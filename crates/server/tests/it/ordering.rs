@@ -15,11 +15,16 @@ async fn a_whole_life_in_one_frame_is_done_in_order() {
     guest
         .ask(
             concat!(
-                r#"{"id":2,"subscribe":{"channel":"news"}}"#, "\n",
-                r#"{"id":3,"publish":{"channel":"news","data":1}}"#, "\n",
-                r#"{"id":4,"publish":{"channel":"news","data":1}}"#, "\n",
-                r#"{"id":5,"unsubscribe":{"channel":"news"}}"#, "\n",
-                r#"{"id":6,"unsubscribe":{"channel":"news"}}"#, "\n",
+                r#"{"id":2,"subscribe":{"channel":"news"}}"#,
+                "\n",
+                r#"{"id":3,"publish":{"channel":"news","data":1}}"#,
+                "\n",
+                r#"{"id":4,"publish":{"channel":"news","data":1}}"#,
+                "\n",
+                r#"{"id":5,"unsubscribe":{"channel":"news"}}"#,
+                "\n",
+                r#"{"id":6,"unsubscribe":{"channel":"news"}}"#,
+                "\n",
                 r#"{"id":7,"publish":{"channel":"news","data":1}}"#,
             ),
             &[
@@ -45,7 +50,13 @@ async fn connect_and_subscribe_in_one_frame_wait_for_slow_authentication() {
     let site = Site::start(Rules { delay, ..Rules::default() }, |b| b);
     let mut guest = site.knock();
     let since = tokio::time::Instant::now();
-    guest.say(concat!(r#"{"id":1,"connect":{"token":"slow"}}"#, "\n", r#"{"id":2,"subscribe":{"channel":"news"}}"#)).await;
+    guest
+        .say(concat!(
+            r#"{"id":1,"connect":{"token":"slow"}}"#,
+            "\n",
+            r#"{"id":2,"subscribe":{"channel":"news"}}"#
+        ))
+        .await;
     // Others do not wait.
     let mut other = site.client("bob").await;
     other.subscribe("news").await;
@@ -118,7 +129,10 @@ async fn refusals_are_answered_and_the_connection_goes_on() {
         (r#""subscribe":{"channel":"news"}"#, r#""error":{"code":105,"message":"already subscribed"}"#),
         (r#""subscribe":{"channel":"more"}"#, r#""error":{"code":106,"message":"limit exceeded"}"#),
         (r#""refresh":{"token":"t"}"#, r#""error":{"code":108,"message":"not available"}"#),
-        (r#""sub_refresh":{"channel":"no","token":"t"}"#, r#""error":{"code":103,"message":"permission denied"}"#),
+        (
+            r#""sub_refresh":{"channel":"no","token":"t"}"#,
+            r#""error":{"code":103,"message":"permission denied"}"#,
+        ),
         (r#""publish":{"channel":"news"}"#, r#""error":{"code":107,"message":"bad request"}"#),
     ] {
         guest.ask(&format!(r#"{{"id":9,{command}}}"#), &[&format!(r#"{{"id":9,{reply}}}"#)]).await;

@@ -7,7 +7,13 @@ use tidegate_server::core::SubscribeGrant;
 use crate::site::{Rules, Site, push, settle};
 
 fn rules() -> Rules {
-    let grant = SubscribeGrant { presence: true, announce: true, join_leave: true, info: "7".into(), ..Default::default() };
+    let grant = SubscribeGrant {
+        presence: true,
+        announce: true,
+        join_leave: true,
+        info: "7".into(),
+        ..Default::default()
+    };
     Rules { grant, ..Rules::default() }
 }
 
@@ -15,7 +21,8 @@ fn rules() -> Rules {
 async fn joins_and_leaves_come_in_order() {
     let site = Site::start(rules(), |b| b);
     let mut ada = site.client("ada").await;
-    let info = |user: &str, id: &str| format!(r#"{{"info":{{"user":"{user}","client":"{id}","chan_info":7}}}}"#);
+    let info =
+        |user: &str, id: &str| format!(r#"{{"info":{{"user":"{user}","client":"{id}","chan_info":7}}}}"#);
     let own = push("news", &format!(r#""join":{}"#, info("ada", "ME")));
     // The own join comes after the reply.
     ada.ask(r#"{"id":2,"subscribe":{"channel":"news"}}"#, &[r#"{"id":2,"subscribe":{}}"#, &own]).await;
@@ -60,9 +67,7 @@ async fn presence_lists_who_is_there_for_as_long_as_they_are() {
     assert_eq!(present["ME"], serde_json::json!({"user": "ada", "client": "ME", "chan_info": 7}));
     assert_eq!(present[&also.id]["client"], also.id);
     // Told again in time: an hour later they are still listed.
-    let reading = tokio::spawn(async move {
-        while also.hear_awake().await.contains("push") {}
-    });
+    let reading = tokio::spawn(async move { while also.hear_awake().await.contains("push") {} });
     let until = tokio::time::Instant::now() + Duration::from_secs(600);
     while tokio::time::Instant::now() < until {
         let ping = ada.hear().await;

@@ -11,8 +11,8 @@ use tidegate_server::core::memory::{Address, Client as Wire, Limits, listener};
 use tidegate_server::core::request::{ConnectRequest, SubscribeRequest};
 use tidegate_server::core::transport::Peer;
 use tidegate_server::core::{
-    Authenticator, Channel, Client, ClientError, Disconnect, HistoryBounds, Hooks, Identity, PublishGrant,
-    Publication, Refusal, SubscribeGrant,
+    Authenticator, Channel, Client, ClientError, Disconnect, HistoryBounds, Hooks, Identity, Publication,
+    PublishGrant, Refusal, SubscribeGrant,
 };
 use tidegate_server::{Builder, Bytes, Handle, Server, Stopped};
 use tokio::sync::oneshot;
@@ -70,7 +70,11 @@ impl Authenticator for Rules {
         Ok(self.grant.clone())
     }
 
-    async fn subscribe_server_side(&self, _: &Client, call: &SubscribeCall) -> Result<SubscribeGrant, Refusal> {
+    async fn subscribe_server_side(
+        &self,
+        _: &Client,
+        call: &SubscribeCall,
+    ) -> Result<SubscribeGrant, Refusal> {
         match call.channel.as_str() {
             "slow" => sleep(self.delay).await,
             "forbidden" => return Err(ClientError::PERMISSION_DENIED.into()),
@@ -338,12 +342,11 @@ pub(crate) fn farewell(code: u16, reason: &str) -> [String; 2] {
     [push, format!("end {code} {reason}")]
 }
 
-/// A seeded generator (xorshift64*).
+/// A seeded generator (xorshift64*). Tests print the seed of a run.
 pub(crate) struct Dice(u64);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        println!("seed {seed}");
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 

@@ -30,21 +30,40 @@ fn connect_comes_first() {
 #[test]
 fn a_second_connect_closes() {
     check_open(&[(Receive(r#"{"id":2,"connect":{}}"#), BAD)]);
-    check("", &[(Receive("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"connect\":{}}"), "connect"),
-        (connected(), &format!("{CONNECTED}; {BAD}"))]);
+    check(
+        "",
+        &[
+            (Receive("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"connect\":{}}"), "connect"),
+            (connected(), &format!("{CONNECTED}; {BAD}")),
+        ],
+    );
 }
 
 #[test]
 fn what_is_no_command_closes() {
     let json: [&[u8]; 16] = [
-        b"", b"\n", b"\n\n", b" ", b"null", b"1", b"[]", b"\"a\"", b"{", b"{}}", b"{\"id\":1",
-        b"{\"id\":\"1\",\"connect\":{}}", b"{\"id\":-1,\"connect\":{}}", b"{\"id\":1.5,\"connect\":{}}",
-        b"{\"id\":1,\"connect\":[]}", b"\xff",
+        b"",
+        b"\n",
+        b"\n\n",
+        b" ",
+        b"null",
+        b"1",
+        b"[]",
+        b"\"a\"",
+        b"{",
+        b"{}}",
+        b"{\"id\":1",
+        b"{\"id\":\"1\",\"connect\":{}}",
+        b"{\"id\":-1,\"connect\":{}}",
+        b"{\"id\":1.5,\"connect\":{}}",
+        b"{\"id\":1,\"connect\":[]}",
+        b"\xff",
     ];
     for frame in json {
         check("", &[(Raw(Encoding::Json, frame), BAD), (After(60_000), "")]);
     }
-    let protobuf: [&[u8]; 5] = [b"", b"\x05\x08", b"\x02\x08\x80", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"{}"];
+    let protobuf: [&[u8]; 5] =
+        [b"", b"\x05\x08", b"\x02\x08\x80", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"{}"];
     for frame in protobuf {
         let mut bench = Bench::new(Encoding::Protobuf, "");
         assert_eq!(bench.take(&Raw(Encoding::Protobuf, frame)).as_deref(), Some(BAD), "{frame:?}");
@@ -84,23 +103,29 @@ fn an_open_session_closes_for_what_is_no_command() {
 #[test]
 fn commands_are_done_strictly_in_order() {
     let frame = concat!(
-        r#"{"id":1,"connect":{"token":"t"}}"#, "\n",
-        r#"{"id":2,"subscribe":{"channel":"a"}}"#, "\n",
-        r#"{"id":3,"publish":{"channel":"a","data":{"x":1}}}"#, "\n",
+        r#"{"id":1,"connect":{"token":"t"}}"#,
+        "\n",
+        r#"{"id":2,"subscribe":{"channel":"a"}}"#,
+        "\n",
+        r#"{"id":3,"publish":{"channel":"a","data":{"x":1}}}"#,
+        "\n",
         r#"{"id":4,"unsubscribe":{"channel":"a"}}"#,
     );
-    check("", &[
-        (Receive(frame), "connect t"),
-        // However slow authentication is.
-        (After(3_600_000), ""),
-        (connected(), &format!("{CONNECTED}; subscribe a")),
-        (After(1), ""),
-        (subscribed(), r#"< {"id":2,"subscribe":{}}; publish a {"x":1}"#),
-        (Answer(Ok(Response::Published)), r#"< {"id":3,"publish":{}} after a; unsubscribe a"#),
-        (Answer(Ok(Response::Unsubscribed)), r#"< {"id":4,"unsubscribe":{}}"#),
-        // Nobody asked.
-        (Answer(Ok(Response::Unsubscribed)), ""),
-    ]);
+    check(
+        "",
+        &[
+            (Receive(frame), "connect t"),
+            // However slow authentication is.
+            (After(3_600_000), ""),
+            (connected(), &format!("{CONNECTED}; subscribe a")),
+            (After(1), ""),
+            (subscribed(), r#"< {"id":2,"subscribe":{}}; publish a {"x":1}"#),
+            (Answer(Ok(Response::Published)), r#"< {"id":3,"publish":{}} after a; unsubscribe a"#),
+            (Answer(Ok(Response::Unsubscribed)), r#"< {"id":4,"unsubscribe":{}}"#),
+            // Nobody asked.
+            (Answer(Ok(Response::Unsubscribed)), ""),
+        ],
+    );
 }
 
 #[test]
@@ -126,29 +151,74 @@ fn replies_are_as_sdks_expect_them() {
     for (command, request, answer, reply) in [
         (r#""subscribe":{"channel":"a"}"#, "subscribe a", subscribed(), r#""subscribe":{}"#),
         (r#""subscribe":{"channel":"a","delta":"fossil"}"#, "subscribe a", subscribed(), r#""subscribe":{}"#),
-        (r#""unsubscribe":{"channel":"a"}"#, "unsubscribe a", Answer(Ok(Response::Unsubscribed)), r#""unsubscribe":{}"#),
-        (r#""presence":{"channel":"a"}"#, "presence a", Answer(Ok(Response::Presence(Default::default()))), r#""presence":{"presence":{}}"#),
-        (r#""presence_stats":{"channel":"a"}"#, "presence_stats a",
+        (
+            r#""unsubscribe":{"channel":"a"}"#,
+            "unsubscribe a",
+            Answer(Ok(Response::Unsubscribed)),
+            r#""unsubscribe":{}"#,
+        ),
+        (
+            r#""presence":{"channel":"a"}"#,
+            "presence a",
+            Answer(Ok(Response::Presence(Default::default()))),
+            r#""presence":{"presence":{}}"#,
+        ),
+        (
+            r#""presence_stats":{"channel":"a"}"#,
+            "presence_stats a",
             Answer(Ok(Response::PresenceStats(PresenceStats { clients: 2, users: 0 }))),
-            r#""presence_stats":{"num_clients":2,"num_users":0}"#),
-        (r#""history":{"channel":"a"}"#, "history a Some(0)", Answer(Ok(Response::History(History::default()))),
-            r#""history":{"publications":[],"epoch":"","offset":0}"#),
-        (r#""history":{"channel":"a","limit":5}"#, "history a Some(5)", Answer(Ok(Response::History(history))),
-            r#""history":{"publications":[{"data":1,"offset":2}],"epoch":"e","offset":2}"#),
-        (r#""history":{"channel":"a","limit":-1}"#, "history a None", refused(ClientError::NOT_AVAILABLE),
-            r#""error":{"code":108,"message":"not available"}"#),
-        (r#""rpc":{"method":"m","data":{"a":"b"}}"#, r#"rpc m {"a":"b"}"#, Answer(Ok(Response::Rpc("[]".into()))), r#""rpc":{"data":[]}"#),
+            r#""presence_stats":{"num_clients":2,"num_users":0}"#,
+        ),
+        (
+            r#""history":{"channel":"a"}"#,
+            "history a Some(0)",
+            Answer(Ok(Response::History(History::default()))),
+            r#""history":{"publications":[],"epoch":"","offset":0}"#,
+        ),
+        (
+            r#""history":{"channel":"a","limit":5}"#,
+            "history a Some(5)",
+            Answer(Ok(Response::History(history))),
+            r#""history":{"publications":[{"data":1,"offset":2}],"epoch":"e","offset":2}"#,
+        ),
+        (
+            r#""history":{"channel":"a","limit":-1}"#,
+            "history a None",
+            refused(ClientError::NOT_AVAILABLE),
+            r#""error":{"code":108,"message":"not available"}"#,
+        ),
+        (
+            r#""rpc":{"method":"m","data":{"a":"b"}}"#,
+            r#"rpc m {"a":"b"}"#,
+            Answer(Ok(Response::Rpc("[]".into()))),
+            r#""rpc":{"data":[]}"#,
+        ),
         (r#""rpc":{}"#, "rpc", Answer(Ok(Response::Rpc(Bytes::new()))), r#""rpc":{}"#),
-        (r#""refresh":{"token":"t"}"#, "refresh t",
+        (
+            r#""refresh":{"token":"t"}"#,
+            "refresh t",
             Answer(Ok(Response::Refreshed { client: "c1".into(), ttl: Some(second) })),
-            r#""refresh":{"client":"c1","version":"v","expires":true,"ttl":1}"#),
-        (r#""sub_refresh":{"channel":"a","token":"t"}"#, "sub_refresh a t",
-            Answer(Ok(Response::SubRefreshed { ttl: None })), r#""sub_refresh":{}"#),
+            r#""refresh":{"client":"c1","version":"v","expires":true,"ttl":1}"#,
+        ),
+        (
+            r#""sub_refresh":{"channel":"a","token":"t"}"#,
+            "sub_refresh a t",
+            Answer(Ok(Response::SubRefreshed { ttl: None })),
+            r#""sub_refresh":{}"#,
+        ),
         // Whether a token is needed is for the server to say.
-        (r#""sub_refresh":{"channel":"a"}"#, "sub_refresh a", refused(ClientError::BAD_REQUEST),
-            r#""error":{"code":107,"message":"bad request"}"#),
-        (r#""rpc":{}"#, "rpc", refused(ClientError::INTERNAL),
-            r#""error":{"code":100,"message":"internal server error","temporary":true}"#),
+        (
+            r#""sub_refresh":{"channel":"a"}"#,
+            "sub_refresh a",
+            refused(ClientError::BAD_REQUEST),
+            r#""error":{"code":107,"message":"bad request"}"#,
+        ),
+        (
+            r#""rpc":{}"#,
+            "rpc",
+            refused(ClientError::INTERNAL),
+            r#""error":{"code":100,"message":"internal server error","temporary":true}"#,
+        ),
     ] {
         let command: &'static str = format!(r#"{{"id":7,{command}}}"#).leak();
         let mut bench = Bench::open(Encoding::Json, "");
@@ -174,8 +244,10 @@ fn a_publish_reply_follows_its_channel_and_a_refusal_does_too() {
         (Receive(publish), "publish news 1"),
         (Answer(Ok(Response::Published)), r#"< {"id":2,"publish":{}} after news"#),
         (Receive(publish), "publish news 1"),
-        (refused(ClientError::PERMISSION_DENIED),
-            r#"< {"id":2,"error":{"code":103,"message":"permission denied"}} after news"#),
+        (
+            refused(ClientError::PERMISSION_DENIED),
+            r#"< {"id":2,"error":{"code":103,"message":"permission denied"}} after news"#,
+        ),
     ]);
 }
 
@@ -184,7 +256,10 @@ fn publishing_nothing_is_refused_and_the_session_goes_on() {
     let refusal = r#"< {"id":2,"error":{"code":107,"message":"bad request"}}"#;
     check_open(&[
         (Receive(r#"{"id":2,"publish":{"channel":"a"}}"#), refusal),
-        (Receive("{\"id\":2,\"publish\":{\"channel\":\"a\"}}\n{\"id\":3,\"rpc\":{}}"), &format!("{refusal}; rpc  ")),
+        (
+            Receive("{\"id\":2,\"publish\":{\"channel\":\"a\"}}\n{\"id\":3,\"rpc\":{}}"),
+            &format!("{refusal}; rpc  "),
+        ),
     ]);
 }
 
@@ -203,19 +278,27 @@ fn send_is_not_replied_to() {
 #[test]
 fn a_refused_connect_is_answered_and_nothing_else_is() {
     let more = "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"rpc\":{}}";
-    check("", &[
-        (Receive(more), "connect"),
-        (refused(ClientError::TOKEN_EXPIRED),
-            r#"< {"id":1,"error":{"code":109,"message":"token expired"}}; linger 5s"#),
-        (Receive(r#"{"id":3,"rpc":{}}"#), ""),
-        (Receive(r#"{}"#), ""),
-        (After(60_000), ""),
-    ]);
-    check("", &[
-        (Receive(more), "connect"),
-        (Answer(Err(Disconnect::new(3500, "invalid token").into())), "close 3500 invalid token"),
-        (Receive(r#"{"id":3,"rpc":{}}"#), ""),
-    ]);
+    check(
+        "",
+        &[
+            (Receive(more), "connect"),
+            (
+                refused(ClientError::TOKEN_EXPIRED),
+                r#"< {"id":1,"error":{"code":109,"message":"token expired"}}; linger 5s"#,
+            ),
+            (Receive(r#"{"id":3,"rpc":{}}"#), ""),
+            (Receive(r#"{}"#), ""),
+            (After(60_000), ""),
+        ],
+    );
+    check(
+        "",
+        &[
+            (Receive(more), "connect"),
+            (Answer(Err(Disconnect::new(3500, "invalid token").into())), "close 3500 invalid token"),
+            (Receive(r#"{"id":3,"rpc":{}}"#), ""),
+        ],
+    );
 }
 
 #[test]
@@ -223,8 +306,10 @@ fn a_payload_that_is_not_json_closes_a_json_session() {
     let cases = [
         (r#"{"id":2,"rpc":{}}"#, Response::Rpc(Bytes::from_static(b"\x00\xff"))),
         (r#"{"id":2,"rpc":{}}"#, Response::Rpc("1}, {\"push\":{}".into())),
-        (r#"{"id":2,"subscribe":{"channel":"a"}}"#,
-            Response::Subscribed(Box::new(Subscribed { data: "x".into(), ..Default::default() }))),
+        (
+            r#"{"id":2,"subscribe":{"channel":"a"}}"#,
+            Response::Subscribed(Box::new(Subscribed { data: "x".into(), ..Default::default() })),
+        ),
     ];
     for (command, response) in cases {
         let mut json = Bench::open(Encoding::Json, "");

@@ -52,7 +52,12 @@ fn replies_have_these_bytes() {
     let rpc = r#"{"id":300,"rpc":{}}"#;
     check_bytes(Encoding::Json, unsubscribe, Response::Unsubscribed, br#"{"id":2,"unsubscribe":{}}"#);
     check_bytes(Encoding::Protobuf, unsubscribe, Response::Unsubscribed, b"\x04\x08\x02\x3a\x00");
-    check_bytes(Encoding::Json, rpc, Response::Rpc("{ \"a\":\n1}".into()), br#"{"id":300,"rpc":{"data":{ "a":1}}}"#);
+    check_bytes(
+        Encoding::Json,
+        rpc,
+        Response::Rpc("{ \"a\":\n1}".into()),
+        br#"{"id":300,"rpc":{"data":{ "a":1}}}"#,
+    );
     check_bytes(Encoding::Protobuf, rpc, Response::Rpc("\0".into()), b"\x08\x08\xac\x02\x6a\x03\x0a\x01\x00");
 }
 

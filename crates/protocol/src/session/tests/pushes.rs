@@ -8,7 +8,8 @@ use tidegate_core::outbox::{Batch, Event, Fill, Framing, Limits, Outbox};
 use tidegate_core::protocol::Push;
 use tidegate_core::request::StreamPosition;
 use tidegate_core::{
-    Budget, ClientInfo, Disconnect, Fanout, Health, Kind, Log, Publication, SkipToLatest, SkipToOldest, Window,
+    Budget, ClientInfo, Disconnect, Fanout, Health, Kind, Log, Publication, SkipToLatest, SkipToOldest,
+    Window,
 };
 
 use super::*;
@@ -39,9 +40,15 @@ fn pushes_are_as_sdks_expect_them() {
     let why = Disconnect::new(2500, "insufficient state");
     let second = Some(Duration::from_secs(90));
     for (push, expected) in [
-        (Push::Unsubscribe(&news, &why), r#"{"push":{"channel":"news","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#),
+        (
+            Push::Unsubscribe(&news, &why),
+            r#"{"push":{"channel":"news","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#,
+        ),
         (Push::Subscribe(&news, &Subscribed::default()), r#"{"push":{"channel":"news","subscribe":{}}}"#),
-        (Push::Subscribe(&news, &subscribed), r#"{"push":{"channel":"news","subscribe":{"recoverable":true,"epoch":"e","offset":7,"positioned":true,"data":{}}}}"#),
+        (
+            Push::Subscribe(&news, &subscribed),
+            r#"{"push":{"channel":"news","subscribe":{"recoverable":true,"epoch":"e","offset":7,"positioned":true,"data":{}}}}"#,
+        ),
         (Push::Refresh(None), r#"{"push":{"refresh":{}}}"#),
         (Push::Refresh(second), r#"{"push":{"refresh":{"expires":true,"ttl":90}}}"#),
         (Push::Message(&data), r#"{"push":{"message":{"data":1}}}"#),
@@ -53,7 +60,16 @@ fn pushes_are_as_sdks_expect_them() {
 
 #[test]
 fn a_disconnect_push_comes_where_the_transport_has_no_code() {
-    for (code, reconnect) in [(3001, true), (3499, true), (3500, false), (3999, false), (4000, true), (4499, true), (4500, false), (4999, false)] {
+    for (code, reconnect) in [
+        (3001, true),
+        (3499, true),
+        (3500, false),
+        (3999, false),
+        (4000, true),
+        (4499, true),
+        (4500, false),
+        (4999, false),
+    ] {
         let why = Disconnect::new(code, "why");
         let flag = if reconnect { r#","reconnect":true"# } else { "" };
         let push = format!(r#"{{"push":{{"disconnect":{{"code":{code},"reason":"why"{flag}}}}}}}"#);
@@ -64,7 +80,9 @@ fn a_disconnect_push_comes_where_the_transport_has_no_code() {
 
 #[test]
 fn health_is_told_to_whom_wants_it() {
-    for (health, name) in [(Health::Serving, "serving"), (Health::Degraded, "degraded"), (Health::Draining, "draining")] {
+    for (health, name) in
+        [(Health::Serving, "serving"), (Health::Degraded, "degraded"), (Health::Draining, "draining")]
+    {
         let push = format!(r#"{{"push":{{"message":{{"data":{{"tidegate":{{"health":"{name}"}}}}}}}}}}"#);
         check_push("websocket", "tidegate_notices=true", Push::Health(health), &push);
         check_push("websocket", "", Push::Health(health), "");
@@ -133,22 +151,38 @@ fn publication(offset: u64) -> Kind {
 }
 
 fn info() -> Arc<ClientInfo> {
-    Arc::new(ClientInfo { user: "ada".into(), client: "c1".into(), connection: "{}".into(), channel: "2".into() })
+    Arc::new(ClientInfo {
+        user: "ada".into(),
+        client: "c1".into(),
+        connection: "{}".into(),
+        channel: "2".into(),
+    })
 }
 
 #[test]
 fn publications_are_as_sdks_expect_them() {
     let tags = Some(Arc::new(BTreeMap::from([("k".to_owned(), "v".to_owned())])));
     let full = Publication {
-        data: "{\n}".into(), info: Some(info()), offset: 1, epoch: Some("e".into()), tags, version: 3, time: 9,
+        data: "{\n}".into(),
+        info: Some(info()),
+        offset: 1,
+        epoch: Some("e".into()),
+        tags,
+        version: 3,
+        time: 9,
         ..Default::default()
     };
-    check_written("", &Subscribed::default(), &[publication(0), publication(1), publication(2), Kind::Publication(full)], &[
-        r#"{"push":{"channel":"news","pub":{"data":1}}}"#,
-        r#"{"push":{"channel":"news","pub":{"data":1,"offset":1,"epoch":"e"}}}"#,
-        r#"{"push":{"channel":"news","pub":{"data":1,"offset":2}}}"#,
-        r#"{"push":{"channel":"news","pub":{"data":{},"info":{"user":"ada","client":"c1","conn_info":{},"chan_info":2},"offset":1,"tags":{"k":"v"},"epoch":"e","version":3}}}"#,
-    ]);
+    check_written(
+        "",
+        &Subscribed::default(),
+        &[publication(0), publication(1), publication(2), Kind::Publication(full)],
+        &[
+            r#"{"push":{"channel":"news","pub":{"data":1}}}"#,
+            r#"{"push":{"channel":"news","pub":{"data":1,"offset":1,"epoch":"e"}}}"#,
+            r#"{"push":{"channel":"news","pub":{"data":1,"offset":2}}}"#,
+            r#"{"push":{"channel":"news","pub":{"data":{},"info":{"user":"ada","client":"c1","conn_info":{},"chan_info":2},"offset":1,"tags":{"k":"v"},"epoch":"e","version":3}}}"#,
+        ],
+    );
 }
 
 #[test]
@@ -172,7 +206,9 @@ fn what_the_reply_brought_does_not_come_again() {
     };
     let fresh = |offset| Subscribed { position: at(offset), ..Default::default() };
     let entries: Vec<_> = (1..=5).map(publication).collect();
-    for (subscribed, first) in [(fresh(0), 1), (fresh(3), 4), (fresh(5), 6), (recovered(2), 3), (recovered(5), 6)] {
+    for (subscribed, first) in
+        [(fresh(0), 1), (fresh(3), 4), (fresh(5), 6), (recovered(2), 3), (recovered(5), 6)]
+    {
         let expected: Vec<_> = (first..=5)
             .map(|offset| {
                 let epoch = if offset == 1 { r#","epoch":"e""# } else { "" };
@@ -182,7 +218,12 @@ fn what_the_reply_brought_does_not_come_again() {
         let expected: Vec<_> = expected.iter().map(String::as_str).collect();
         check_written("", &subscribed, &entries, &expected);
         // Publications that are not kept have no offset, and always come.
-        check_written("", &subscribed, &[publication(0)], &[r#"{"push":{"channel":"news","pub":{"data":1}}}"#]);
+        check_written(
+            "",
+            &subscribed,
+            &[publication(0)],
+            &[r#"{"push":{"channel":"news","pub":{"data":1}}}"#],
+        );
     }
 }
 
