@@ -440,7 +440,8 @@ impl<C: Connection> Driver<C> {
     /// Goes from phase to phase of the end; ready when it is there.
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Disconnect> {
         if let Phase::Draining(why) = &self.phase
-            && self.work.is_none()
+            // Nobody waits for the authentication of who has not connected.
+            && (self.work.is_none() || self.client.is_none())
             && self.outbox.is_idle()
             // Not yet rung, perhaps: the fan-out may still be on its way to this connection.
             && self.outbox.unread_publications() == 0

@@ -1,10 +1,15 @@
 //! Positions, recovery, and no gap or duplicate between history and what is live.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use tidegate_server::Settings;
+use tidegate_server::core::broker::{BrokerError, Deliver, PublishOptions, Published};
+use tidegate_server::core::request::{History, HistoryRequest, PresenceStats};
+use tidegate_server::core::{Broker, Channel, ClientInfo, HistoryBounds, Kind, MemoryBroker, Publication};
 
 use crate::site::{Dice, Guest, Rules, Site, settle};
 
@@ -147,6 +152,72 @@ async fn a_history_page_is_bounded() {
     site.end().await;
 }
 
+/// A broker that thinks before and after it reads history: publications come meanwhile.
+struct Late(MemoryBroker);
+
+#[async_trait]
+impl Broker for Late {
+    fn start(&self, deliver: Arc<dyn Deliver>) {
+        self.0.start(deliver);
+    }
+
+    async fn publish(
+        &self,
+        channel: &Channel,
+        publication: Publication,
+        options: &PublishOptions,
+        now: Instant,
+    ) -> Result<Published, BrokerError> {
+        self.0.publish(channel, publication, options, now).await
+    }
+
+    async fn announce(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), BrokerError> {
+        self.0.announce(channel, kind, now).await
+    }
+
+    async fn history(
+        &self,
+        request: &HistoryRequest,
+        bounds: &HistoryBounds,
+        now: Instant,
+    ) -> Result<History, BrokerError> {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let history = self.0.history(request, bounds, now).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        history
+    }
+
+    async fn remove_history(&self, channel: &Channel) -> Result<(), BrokerError> {
+        self.0.remove_history(channel).await
+    }
+
+    async fn add_presence(
+        &self,
+        channel: &Channel,
+        info: &Arc<ClientInfo>,
+        ttl: Duration,
+        now: Instant,
+    ) -> Result<(), BrokerError> {
+        self.0.add_presence(channel, info, ttl, now).await
+    }
+
+    async fn remove_presence(&self, channel: &Channel, client: &str) -> Result<(), BrokerError> {
+        self.0.remove_presence(channel, client).await
+    }
+
+    async fn presence(
+        &self,
+        channel: &Channel,
+        now: Instant,
+    ) -> Result<BTreeMap<Arc<str>, Arc<ClientInfo>>, BrokerError> {
+        self.0.presence(channel, now).await
+    }
+
+    async fn presence_stats(&self, channel: &Channel, now: Instant) -> Result<PresenceStats, BrokerError> {
+        self.0.presence_stats(channel, now).await
+    }
+}
+
 /// A client that comes and goes, recovers, and asserts that it got every offset once and in order.
 async fn follow(site: &Site, mut dice: Dice, last: u64, seed: u64) -> BTreeMap<u64, u64> {
     let mut got = BTreeMap::new();
@@ -186,7 +257,8 @@ async fn check_continuity(seed: u64) {
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let site = Site::start(Rules::with_history(400), |b| {
-        b.settings(Settings { recovery_limit: 400, ..Default::default() })
+        b.broker(Late(MemoryBroker::new(seed)))
+            .settings(Settings { recovery_limit: 400, ..Default::default() })
     });
     let publisher = {
         let (handle, options) = (site.handle.clone(), site.rules.options());
