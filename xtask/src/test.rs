@@ -65,6 +65,8 @@ fn server(workspace: &Workspace) -> Result<PathBuf, Error> {
     if let Some(given) = std::env::var_os("TIDEGATE_BIN") {
         return Ok(given.into());
     }
+    // The examples stand beside it, where the suites look for them.
+    step::run(&mut workspace.cargo(["build", "-p", "minimal"]))?;
     let mut build = workspace.cargo(["build", "-p", "tidegate-server", "--bin", "tidegate"]);
     build.arg("--message-format=json-render-diagnostics");
     let messages = step::timed("cargo build --bin tidegate", || step::output(&mut build))?;

@@ -27,7 +27,7 @@ use crate::wheel::Wheel;
 /// # async fn example(authenticator: impl tidegate_core::Authenticator) -> Result<(), Box<dyn std::error::Error>> {
 /// use tidegate_server::{Server, transport_ws::{Options, WsListener}};
 ///
-/// let websocket = WsListener::bind("127.0.0.1:8000".parse()?, Options::default()).await?;
+/// let websocket = WsListener::bind("127.0.0.1:8000".parse()?, Options::default())?;
 /// let server = Server::builder(authenticator).listen(websocket).build();
 /// let handle = server.handle();
 /// tokio::spawn(async move { handle.publish("news", "\"hello\"").await });

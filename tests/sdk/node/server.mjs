@@ -104,7 +104,7 @@ export class Server {
 }
 
 /** Below the ports that outgoing connections take, so that a restarted server finds its own free. */
-async function freePort() {
+export async function freePort() {
   for (;;) {
     const port = 10_000 + Math.floor(Math.random() * 20_000);
     const probe = createServer();
