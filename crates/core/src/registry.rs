@@ -161,3 +161,69 @@ impl Drop for Registration {
         self.registry.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ClientInfo;
+    use crate::outbox::{Limits, Outbox};
+
+    fn client(user: &str, id: &str) -> Arc<Client> {
+        let info = ClientInfo { user: user.into(), client: id.into(), ..ClientInfo::default() };
+        Arc::new(Client {
+            id: id.into(),
+            info: Arc::new(info),
+            transport: "memory",
+            meta: Default::default(),
+        })
+    }
+
+    #[test]
+    fn a_late_clean_up_does_not_remove_the_successor() {
+        let registry = Registry::new();
+        let (old, new) = (Outbox::new(Limits::default()), Outbox::new(Limits::default()));
+        let (first, none) = registry.enter(client("ada", "1"), old.handle(), |_| true).unwrap();
+        let (second, others) = registry.enter(client("ada", "1"), new.handle(), |_| true).unwrap();
+        assert!(none.is_empty());
+        assert!(others[0].handle.same(&old.handle()));
+        drop(first);
+        assert!(registry.client("1").unwrap().handle.same(&new.handle()));
+        assert_eq!(registry.user("ada").len(), 1);
+        assert!(registry.user("ada")[0].handle.same(&new.handle()));
+        drop(second);
+        assert_eq!((registry.len(), registry.users()), (0, 0));
+        assert!(registry.client("1").is_none());
+    }
+
+    #[test]
+    fn who_is_not_admitted_leaves_no_trace() {
+        let registry = Registry::new();
+        let outbox = Outbox::new(Limits::default());
+        let refused = registry.enter(client("ada", "1"), outbox.handle(), |others| others > 0);
+        assert_eq!(refused.unwrap_err(), Full);
+        assert_eq!((registry.len(), registry.users()), (0, 0));
+    }
+
+    /// Two newcomers cannot both take a user's last place, whatever their threads do.
+    #[test]
+    fn a_cap_per_user_holds_under_concurrent_entering() {
+        let registry = Registry::new();
+        let most = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (registry, most) = (&registry, &most);
+                scope.spawn(move || {
+                    for i in 0..500 {
+                        let outbox = Outbox::new(Limits::default());
+                        let id = format!("{thread}-{i}");
+                        let entered = registry.enter(client("ada", &id), outbox.handle(), |n| n < 2);
+                        most.fetch_max(registry.user("ada").len(), std::sync::atomic::Ordering::Relaxed);
+                        drop(entered);
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= 2);
+        assert!(registry.is_empty() && registry.users() == 0);
+    }
+}

@@ -34,7 +34,6 @@ pub(crate) fn serve<C: Connection>(
     permit: Permit,
 ) -> impl Future<Output = ()> + Send {
     app.meters.accepted(peer.transport);
-    app.meters.connections.increment(1.0);
     let mut driver = Driver::new(app, io, peer, permit);
     if driver.app.is_draining() {
         // It has taken its seat too late for the drain to see it.
@@ -419,7 +418,7 @@ impl<C: Connection> Driver<C> {
         }
         tracing::debug!(client = self.id(), code = why.code, reason = %why.reason, "closing");
         self.app.meters.missed_end.increment(self.outbox.unread_publications());
-        self.subscriptions.detach(&mut self.outbox, &self.app.meters);
+        self.subscriptions.detach(&mut self.outbox);
         if let Some(push) = self.session.push(Push::Disconnect(&why)) {
             self.outbox.reply(push, None);
         }

@@ -1,12 +1,12 @@
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Unit, counter, describe_counter, describe_gauge};
 use tidegate_core::Disconnect;
 
 /// The server's metrics. Labels take few values, whatever clients do: codes outside the protocol's tables
 /// count as `custom`.
 #[derive(Clone)]
 pub(crate) struct Meters {
-    pub(crate) connections: Gauge,
-    pub(crate) subscriptions: Gauge,
+    /// Subscriptions made; how many there are is counted when somebody asks.
+    pub(crate) subscriptions: Counter,
     pub(crate) delivered: Counter,
     pub(crate) missed_gap: Counter,
     pub(crate) missed_end: Counter,
@@ -35,8 +35,7 @@ impl Meters {
         describe_gauge!("tidegate_subscribers_behind", "Subscribers that have something to read.");
         describe_gauge!("tidegate_users", "Users with a connection.");
         Self {
-            connections: gauge!("tidegate_connections"),
-            subscriptions: gauge!("tidegate_subscriptions"),
+            subscriptions: counter!("tidegate_subscriptions_total"),
             delivered: counter!("tidegate_delivered_total"),
             missed_gap: counter!("tidegate_missed_total", "cause" => "skipped"),
             missed_end: counter!("tidegate_missed_total", "cause" => "closed"),

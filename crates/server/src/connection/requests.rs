@@ -242,7 +242,6 @@ impl<C: Connection> Driver<C> {
     /// Ends a subscription because its log says so.
     pub(super) fn ended(&mut self, lane: Lane, end: &End, now: Instant) {
         let Some(held) = self.subscriptions.remove_lane(lane) else { return };
-        self.app.meters.subscriptions.decrement(1.0);
         if let End::Behind(Behind { missed, .. }) = end {
             self.app.meters.missed_end.increment(*missed);
         }
@@ -277,9 +276,7 @@ impl<C: Connection> Driver<C> {
     }
 
     fn detach(&mut self, lane: Lane) {
-        if self.outbox.detach(lane).is_some() {
-            self.app.meters.subscriptions.decrement(1.0);
-        }
+        self.outbox.detach(lane);
     }
 
     /// Lets a client in that has been authenticated.
@@ -481,7 +478,7 @@ impl<C: Connection> Driver<C> {
             server_side: !matches!(wanted.by, By::Client),
             known,
         });
-        self.app.meters.subscriptions.increment(1.0);
+        self.app.meters.subscriptions.increment(1);
         tracing::debug!(client = %client.id, %channel, "subscribed");
         let made = Made { channel, lane, subscription, policy: grant.policy.clone() };
         match wanted.by {
@@ -612,12 +609,11 @@ impl<C: Connection> Driver<C> {
 
     /// Cleans up behind a connection that has gone.
     pub(super) async fn leave(mut self, why: &Disconnect) {
-        self.app.meters.connections.decrement(1.0);
         self.app.meters.closed(why);
         if !matches!(self.phase, super::Phase::Closing(..) | super::Phase::Waiting(..)) {
             self.app.meters.missed_end.increment(self.outbox.unread_publications());
         }
-        self.subscriptions.detach(&mut self.outbox, &self.app.meters);
+        self.subscriptions.detach(&mut self.outbox);
         let held = self.subscriptions.take();
         let Driver { app, client, chores, registration, announced, .. } = self;
         let Some(client) = client else { return };

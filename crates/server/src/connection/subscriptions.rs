@@ -3,8 +3,6 @@ use std::sync::Arc;
 use tidegate_core::outbox::{Lane, Outbox};
 use tidegate_core::{Channel, ClientInfo};
 
-use crate::meters::Meters;
-
 /// A connection's subscriptions, by channel.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
@@ -82,11 +80,9 @@ impl Subscriptions {
     }
 
     /// Stops reading all of them; they are still known, until the connection leaves.
-    pub(super) fn detach(&mut self, outbox: &mut Outbox, meters: &Meters) {
+    pub(super) fn detach(&mut self, outbox: &mut Outbox) {
         for held in &self.all {
-            if outbox.detach(held.lane).is_some() {
-                meters.subscriptions.decrement(1.0);
-            }
+            outbox.detach(held.lane);
         }
     }
 

@@ -60,11 +60,15 @@ pub fn metrics(metrics: Metrics, handle: Handle) -> MethodRouter {
 
 /// Sets the gauges that are counted when somebody asks.
 fn measure(handle: &Handle) {
-    let (mut channels, mut behind) = (0usize, 0usize);
+    // Counted here and not as they come and go: no end of a connection, a panic's included, can be missed.
+    let (mut channels, mut subscriptions, mut behind) = (0usize, 0usize, 0usize);
     handle.hub().router().visit(&mut |_, figures| {
+        subscriptions += figures.subscribers;
         channels += usize::from(figures.subscribers > 0);
         behind += figures.behind;
     });
+    gauge!("tidegate_connections").set(handle.app().admission.live() as f64);
+    gauge!("tidegate_subscriptions").set(subscriptions as f64);
     gauge!("tidegate_channels").set(channels as f64);
     gauge!("tidegate_subscribers_behind").set(behind as f64);
     gauge!("tidegate_users").set(handle.hub().registry().users() as f64);
