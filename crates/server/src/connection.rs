@@ -1,4 +1,8 @@
+mod connecting;
+mod life;
+mod questions;
 mod requests;
+mod subscribing;
 mod subscriptions;
 
 use std::cell::RefCell;
@@ -7,7 +11,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tidegate_core::call::Call;
 use tidegate_core::outbox::{Batch, Event, Fill, Limits, Outbox};
@@ -19,6 +23,7 @@ use tidegate_core::{Client, Disconnect, Health, Permit};
 
 use crate::app::App;
 use crate::roster::Seat;
+use crate::time::now;
 use crate::wheel::Timer;
 use requests::Step;
 use subscriptions::Subscriptions;
@@ -530,17 +535,6 @@ impl<C: Connection> Driver<C> {
 
 /// Messages taken in one turn: a client that floods has its turn like the others.
 const READS: usize = 64;
-
-/// The runtime's time, which tests may stop.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-/// How long from `now` until a moment in seconds since 1970.
-fn until(unix: i64) -> Duration {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(u64::try_from(unix).unwrap_or_default()).saturating_sub(now)
-}
 
 #[cfg(test)]
 mod tests {

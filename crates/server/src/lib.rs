@@ -13,6 +13,7 @@ mod roster;
 mod rules;
 mod server;
 mod settings;
+mod time;
 mod token;
 mod wheel;
 

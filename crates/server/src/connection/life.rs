@@ -1,0 +1,150 @@
+//! What goes on while a connection lives: being known to others, expiring; and leaving.
+
+use std::time::{Duration, Instant};
+
+use tidegate_core::call::RefreshCall;
+use tidegate_core::protocol::Push;
+use tidegate_core::transport::Connection;
+use tidegate_core::{Channel, Disconnect, Kind};
+
+use super::subscriptions::{Held, Known};
+use super::{Driver, EXPIRED};
+use crate::app::App;
+use crate::time::{now, ttl, unix_millis, until};
+
+/// How long the clean-up behind a connection may take: brokers and hooks that answer do so within this.
+const LEAVE: Duration = Duration::from_secs(10);
+const SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(2501, "subscription expired");
+
+impl<C: Connection> Driver<C> {
+    /// Makes the client known in a channel, where it is to be.
+    pub(super) fn introduce(&mut self, channel: &Channel, now: Instant) {
+        let Some(known) = self.subscriptions.get(channel).and_then(|held| held.known.as_deref()) else {
+            return;
+        };
+        let (info, announced, present) = (known.info.clone(), known.announced, known.present);
+        let (app, channel) = (self.app.clone(), channel.clone());
+        self.chores.push_back(Box::pin(async move {
+            let broker = app.hub.broker();
+            let ttl = app.settings.presence_update_interval * 3;
+            if present && let Err(error) = broker.add_presence(&channel, &info, ttl, now).await {
+                tracing::warn!(%channel, %error, "presence not added");
+            }
+            if announced && let Err(error) = broker.announce(&channel, Kind::Join(info), now).await {
+                tracing::warn!(%channel, %error, "join not announced");
+            }
+        }));
+    }
+
+    /// Makes the client unknown in a channel that it has left.
+    pub(super) fn forget(&mut self, held: Option<Held>) {
+        let Some(Held { channel, known: Some(known), .. }) = held else { return };
+        let app = self.app.clone();
+        self.chores.push_back(Box::pin(async move { forget(&app, &channel, *known).await }));
+    }
+
+    /// Tells presence again, and ends subscriptions that have expired.
+    pub(super) fn upkeep(&mut self, now: Instant) {
+        self.upkeep = None;
+        let grace = self.app.settings.expired_sub_close_delay;
+        let unix = unix_millis() / 1000;
+        let mut expired = Vec::new();
+        let mut present = Vec::new();
+        for held in self.subscriptions.iter() {
+            let grace = if held.client_refresh { grace.as_secs() as i64 } else { 0 };
+            if held.expire_at > 0 && held.expire_at + grace <= unix {
+                expired.push((held.channel.clone(), held.server_side));
+            } else if let Some(known) = held.known.as_deref().filter(|known| known.present) {
+                present.push((held.channel.clone(), known.info.clone()));
+            }
+        }
+        for (channel, server_side) in expired {
+            if server_side {
+                return self.close(Disconnect::new(3006, "subscription expired"), now);
+            }
+            self.unsubscribe(&channel, &SUBSCRIPTION_EXPIRED);
+        }
+        if !present.is_empty() {
+            let app = self.app.clone();
+            self.chores.push_back(Box::pin(async move {
+                let ttl = app.settings.presence_update_interval * 3;
+                for (channel, info) in present {
+                    if let Err(error) = app.hub.broker().add_presence(&channel, &info, ttl, now).await {
+                        tracing::warn!(%channel, %error, "presence not renewed");
+                    }
+                }
+            }));
+        }
+        self.plan_upkeep(now);
+    }
+
+    /// Sees that upkeep comes, if there is anything to keep up.
+    pub(super) fn plan_upkeep(&mut self, now: Instant) {
+        let needed =
+            |held: &Held| held.expire_at > 0 || held.known.as_deref().is_some_and(|known| known.present);
+        if self.upkeep.is_none() && self.subscriptions.iter().any(needed) {
+            self.upkeep = Some(now + self.app.settings.presence_update_interval);
+        }
+    }
+
+    /// Lets the connection live until a moment in seconds since 1970, or for ever.
+    pub(super) fn expire_at(&mut self, expire_at: i64, client_refresh: bool, now: Instant) {
+        let grace = if client_refresh { self.app.settings.expired_close_delay } else { Duration::ZERO };
+        self.expires = (expire_at > 0).then(|| now + until(expire_at) + grace);
+    }
+
+    pub(super) fn refresh(&mut self, call: &RefreshCall, now: Instant) {
+        if call.expired {
+            return self.close(EXPIRED, now);
+        }
+        self.expire_at(call.expire_at, true, now);
+        if let Some(message) = self.session.push(Push::Refresh(ttl(call.expire_at))) {
+            self.outbox.reply(message, None);
+        }
+    }
+
+    /// Cleans up behind a connection that has gone.
+    pub(super) async fn leave(mut self, why: &Disconnect) {
+        self.app.meters.closed(why);
+        if !matches!(self.phase, super::Phase::Closing(..) | super::Phase::Waiting(..)) {
+            self.app.meters.missed_end.increment(self.outbox.unread_publications());
+        }
+        self.subscriptions.detach(&mut self.outbox);
+        let held = self.subscriptions.take();
+        let Driver { app, client, chores, registration, announced, .. } = self;
+        let Some(client) = client else { return };
+        drop(registration);
+        let farewell = async {
+            for chore in chores {
+                chore.await;
+            }
+            tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "disconnected");
+            for Held { channel, known, .. } in held {
+                if let Some(known) = known {
+                    forget(&app, &channel, *known).await;
+                }
+            }
+            if announced {
+                app.hooks.disconnected(&client, why).await;
+            }
+        };
+        // A hook that hangs must not keep the server from stopping.
+        if tokio::time::timeout(LEAVE, farewell).await.is_err() {
+            tracing::warn!(client = %client.id, "clean-up took too long; given up");
+        }
+    }
+}
+
+async fn forget(app: &App, channel: &Channel, known: Known) {
+    let broker = app.hub.broker();
+    if known.present
+        && let Err(error) = broker.remove_presence(channel, &known.info.client).await
+    {
+        tracing::warn!(%channel, %error, "presence not removed");
+    }
+    if known.announced
+        && let Err(error) = broker.announce(channel, Kind::Leave(known.info), now()).await
+    {
+        tracing::warn!(%channel, %error, "leave not announced");
+    }
+}

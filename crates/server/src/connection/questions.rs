@@ -1,0 +1,79 @@
+//! Requests that are done beside the connection: publishing, presence, history.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use tidegate_core::broker::BrokerError;
+use tidegate_core::request::{HistoryRequest, Response};
+use tidegate_core::{Channel, Client, ClientError, Publication, Refusal};
+
+use crate::app::App;
+use crate::time::{now, unix_millis};
+
+pub(super) async fn publish(
+    app: &App,
+    client: &Client,
+    channel: Channel,
+    data: Bytes,
+    subscribed: bool,
+) -> Result<Response, Refusal> {
+    let grant = app.authenticator.publish(client, &channel, &data, subscribed).await?;
+    if app.is_draining() {
+        return Err(ClientError::NOT_AVAILABLE.into());
+    }
+    let publication = Publication {
+        data: grant.data.unwrap_or(data),
+        info: Some(client.info.clone()),
+        time: unix_millis(),
+        delta: grant.options.delta,
+        tags: grant.options.tags.clone(),
+        ..Default::default()
+    };
+    let publication = app.hooks.publishing(client, &channel, publication).await?;
+    app.hub.publish(&channel, publication, &grant.options, now()).await.map_err(|e| refusal(&e))?;
+    app.meters.published.increment(1);
+    Ok(Response::Published)
+}
+
+pub(super) async fn presence(
+    app: &App,
+    client: &Client,
+    channel: &Channel,
+    subscribed: bool,
+    stats: bool,
+    now: Instant,
+) -> Result<Response, Refusal> {
+    app.authenticator.presence(client, channel, subscribed).await?;
+    let broker = app.hub.broker();
+    if stats {
+        let stats = broker.presence_stats(channel, now).await;
+        return stats.map(Response::PresenceStats).map_err(|e| refusal(&e));
+    }
+    broker.presence(channel, now).await.map(Response::Presence).map_err(|e| refusal(&e))
+}
+
+pub(super) async fn history(
+    app: &App,
+    client: &Client,
+    mut request: HistoryRequest,
+    subscribed: bool,
+    now: Instant,
+) -> Result<Response, Refusal> {
+    let bounds = app.authenticator.history(client, &request.channel, subscribed).await?;
+    let most = app.settings.history_limit;
+    request.limit = Some(request.limit.map_or(most, |limit| limit.min(most)));
+    app.hub.broker().history(&request, &bounds, now).await.map(Response::History).map_err(|e| refusal(&e))
+}
+
+/// What a client is told of a broker's trouble.
+pub(super) fn refusal(error: &BrokerError) -> Refusal {
+    match error {
+        BrokerError::Unsupported => ClientError::NOT_AVAILABLE.into(),
+        BrokerError::Refused(_) => ClientError::LIMIT_EXCEEDED.into(),
+        BrokerError::WrongEpoch => ClientError::UNRECOVERABLE_POSITION.into(),
+        error => {
+            tracing::error!(%error, "broker");
+            ClientError::INTERNAL.into()
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Making subscriptions, and ending them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tidegate_core::outbox::Lane;
+use tidegate_core::protocol::Push;
+use tidegate_core::request::{
+    History, HistoryRequest, Response, StreamPosition, SubscribeRequest, Subscribed,
+};
+use tidegate_core::transport::Connection;
+use tidegate_core::{
+    Backpressure, Behind, Channel, Client, ClientError, ClientInfo, Disconnect, End, Refusal, SubscribeGrant,
+    Subscription,
+};
+
+use super::Driver;
+use super::connecting::Connecting;
+use super::requests::Step;
+use super::subscriptions::{Held, Known};
+use crate::time::ttl;
+
+/// A subscription that is wanted, and by whom.
+pub(super) struct Wanted {
+    pub(super) channel: Channel,
+    pub(super) recover: Option<StreamPosition>,
+    pub(super) request: Option<SubscribeRequest>,
+    pub(super) by: By,
+}
+
+pub(super) enum By {
+    /// The client, by command.
+    Client,
+    /// The application, by a call.
+    Call,
+    /// The client's identity: it is one of several that the connect reply waits for.
+    Identity(Box<Connecting>),
+}
+
+/// A subscription that stands, but is not read yet.
+pub(super) struct Made {
+    pub(super) channel: Channel,
+    pub(super) lane: Lane,
+    pub(super) subscription: Box<dyn Subscription>,
+    pub(super) policy: Arc<dyn Backpressure>,
+}
+
+const INSUFFICIENT_STATE: Disconnect = Disconnect::new(3010, "insufficient state");
+const UNSUBSCRIBED: Disconnect = Disconnect::new(2000, "server unsubscribe");
+const INSUFFICIENT: Disconnect = Disconnect::new(2500, "insufficient state");
+
+impl<C: Connection> Driver<C> {
+    pub(super) fn subscribe(&mut self, request: SubscribeRequest, client: Arc<Client>, now: Instant) {
+        if self.subscriptions.get(&request.channel).is_some() {
+            return self.answer(Err(ClientError::ALREADY_SUBSCRIBED.into()), now);
+        }
+        if self.subscriptions.len() >= self.app.settings.channel_limit {
+            return self.answer(Err(ClientError::LIMIT_EXCEEDED.into()), now);
+        }
+        if request.filter.is_some() {
+            // Refused rather than ignored: nothing filters yet.
+            return self.answer(Err(ClientError::BAD_REQUEST.into()), now);
+        }
+        let app = self.app.clone();
+        self.work = Some(Box::pin(async move {
+            let grant = async {
+                let grant = app.authenticator.subscribe(&client, &request).await?;
+                app.hooks.subscribing(&client, &request.channel).await?;
+                Ok(grant)
+            };
+            let grant = grant.await;
+            let channel = request.channel.clone();
+            let recover = request.recover.clone();
+            Step::Granted(
+                Box::new(Wanted { channel, recover, request: Some(request), by: By::Client }),
+                grant,
+            )
+        }));
+    }
+
+    /// Takes the cursor, and reads the history up to it where the channel has one.
+    pub(super) fn granted(&mut self, wanted: Box<Wanted>, grant: SubscribeGrant, now: Instant) {
+        let lane = loop {
+            let Ok(log) = self.app.hub.open(&wanted.channel) else {
+                return self.not_subscribed(*wanted, ClientError::UNKNOWN_CHANNEL.into(), now);
+            };
+            match self.outbox.reserve(&log) {
+                Ok(lane) => break lane,
+                // Its last subscriber has just left; there is a new one.
+                Err(_) => continue,
+            }
+        };
+        if !grant.history.is_kept() {
+            return self.read(*wanted, &grant, lane, History::default(), now);
+        }
+        let app = self.app.clone();
+        let limit = app.settings.recovery_limit;
+        self.work = Some(Box::pin(async move {
+            let recover = wanted.recover.as_ref().filter(|_| grant.recoverable);
+            let request = HistoryRequest {
+                channel: wanted.channel.clone(),
+                // One more than may be recovered tells whether there are too many.
+                limit: Some(match recover {
+                    None => 0,
+                    Some(_) if grant.cache => 1,
+                    Some(_) => limit.saturating_add(1),
+                }),
+                // The epoch is judged by what is found: another one is not an error here.
+                since: recover
+                    .filter(|_| !grant.cache)
+                    .map(|at| StreamPosition { offset: at.offset, epoch: "".into() }),
+                reverse: grant.cache,
+            };
+            let history = app.hub.broker().history(&request, &grant.history, now).await;
+            Step::Read(wanted, Box::new(grant), lane, history)
+        }));
+    }
+
+    /// Makes the subscription stand.
+    pub(super) fn read(
+        &mut self,
+        wanted: Wanted,
+        grant: &SubscribeGrant,
+        lane: Lane,
+        history: History,
+        now: Instant,
+    ) {
+        let request = wanted.request.as_ref();
+        let mut subscribed = Subscribed {
+            ttl: ttl(grant.expire_at),
+            recoverable: grant.recoverable,
+            positioned: grant.positioned || grant.recoverable,
+            position: history.top.clone(),
+            // Not before deltas are made.
+            delta: false,
+            join_leave: grant.join_leave,
+            data: grant.data.clone(),
+            ..Default::default()
+        };
+        let recover = wanted.recover.as_ref().filter(|_| grant.recoverable);
+        if let Some(recover) = recover {
+            recovery(&mut subscribed, recover, grant, history, self.app.settings.recovery_limit);
+            if !subscribed.recovered && request.is_some_and(|request| request.refuse_unrecoverable) {
+                self.outbox.detach(lane);
+                return self.not_subscribed(wanted, ClientError::UNRECOVERABLE_POSITION.into(), now);
+            }
+        }
+        let subscription = self.session.subscription(&wanted.channel, &subscribed);
+        let Some(client) = self.client.clone() else { return };
+        let known = (grant.announce || grant.presence).then(|| {
+            let info = ClientInfo { channel: grant.info.clone(), ..ClientInfo::clone(&client.info) };
+            Box::new(Known { info: Arc::new(info), announced: grant.announce, present: grant.presence })
+        });
+        let channel = wanted.channel.clone();
+        self.subscriptions.insert(Held {
+            channel: channel.clone(),
+            lane,
+            expire_at: grant.expire_at,
+            client_refresh: grant.client_refresh,
+            server_side: !matches!(wanted.by, By::Client),
+            known,
+        });
+        self.app.meters.subscriptions.increment(1);
+        tracing::debug!(client = %client.id, %channel, "subscribed");
+        let made = Made { channel, lane, subscription, policy: grant.policy.clone() };
+        match wanted.by {
+            By::Client => self.answer(Ok(Response::Subscribed(Box::new(subscribed))), now),
+            By::Call => {
+                if let Some(message) = self.session.push(Push::Subscribe(&made.channel, &subscribed)) {
+                    self.outbox.reply(message, None);
+                }
+            }
+            By::Identity(mut connecting) => {
+                connecting.connected.subs.insert(made.channel.clone(), subscribed);
+                connecting.made.push(made);
+                return self.connect_next(connecting, now);
+            }
+        }
+        self.begin_reading(vec![made], now);
+    }
+
+    /// Reads subscriptions that the client has been told of.
+    pub(super) fn begin_reading(&mut self, made: Vec<Made>, now: Instant) {
+        // What the session says to it goes into the control lane before anything of these lanes.
+        while let Some(action) = self.session.follow_up() {
+            self.act(action, now);
+        }
+        for Made { channel, lane, subscription, policy } in made {
+            self.outbox.attach(lane, subscription, policy);
+            self.introduce(&channel, now);
+        }
+        self.plan_upkeep(now);
+    }
+
+    pub(super) fn not_subscribed(&mut self, wanted: Wanted, refusal: Refusal, now: Instant) {
+        match (wanted.by, refusal) {
+            (By::Client | By::Identity(_), refusal) => self.answer(Err(refusal), now),
+            (By::Call, Refusal::Disconnect(why)) => self.close(why, now),
+            (By::Call, Refusal::Error(error)) => {
+                let client = self.client.as_ref().map_or("", |client| &client.id);
+                tracing::info!(client, channel = %wanted.channel, %error, "not subscribed by the API");
+            }
+        }
+    }
+
+    /// Ends a subscription because its log says so.
+    pub(super) fn ended(&mut self, lane: Lane, end: &End, now: Instant) {
+        let Some(held) = self.subscriptions.remove_lane(lane) else { return };
+        if let End::Behind(Behind { missed, .. }) = end {
+            self.app.meters.missed_end.increment(*missed);
+        }
+        let why = match end {
+            End::Behind(_) | End::Discontinuous if held.server_side => {
+                return self.close(INSUFFICIENT_STATE, now);
+            }
+            End::Behind(_) | End::Discontinuous => INSUFFICIENT,
+            _ => UNSUBSCRIBED,
+        };
+        self.tell_unsubscribed(&held.channel, &why);
+        self.forget(Some(held));
+    }
+
+    /// Ends a subscription because the application says so.
+    pub(super) fn unsubscribe(&mut self, channel: &Channel, why: &Disconnect) {
+        let Some(held) = self.subscriptions.remove(channel) else { return };
+        self.detach(held.lane);
+        self.tell_unsubscribed(channel, why);
+        self.forget(Some(held));
+    }
+
+    pub(super) fn tell_unsubscribed(&mut self, channel: &Channel, why: &Disconnect) {
+        self.app.meters.unsubscribed(why);
+        if let Some(message) = self.session.push(Push::Unsubscribe(channel, why)) {
+            self.outbox.reply(message, None);
+        }
+    }
+}
+
+/// Fills in what recovery brought.
+fn recovery(
+    subscribed: &mut Subscribed,
+    from: &StreamPosition,
+    grant: &SubscribeGrant,
+    history: History,
+    limit: usize,
+) {
+    subscribed.was_recovering = true;
+    let top = &history.top;
+    if grant.cache {
+        // The newest is all that counts, whatever the client had; unless it has that already.
+        subscribed.recovered = !history.publications.is_empty();
+        let has_it = from.offset == top.offset && from.epoch == top.epoch && from.offset > 0;
+        subscribed.publications = if has_it { Vec::new() } else { history.publications };
+        return;
+    }
+    let same_epoch = from.epoch.is_empty() || from.epoch == top.epoch;
+    let first = history.publications.first().map(|publication| publication.offset);
+    let last = history.publications.last().map(|publication| publication.offset);
+    let complete = match (first, last) {
+        (Some(first), Some(last)) => first == from.offset + 1 && last == top.offset,
+        _ => from.offset == top.offset,
+    };
+    if same_epoch && complete && history.publications.len() <= limit {
+        subscribed.recovered = true;
+        subscribed.position.offset = from.offset;
+        subscribed.publications = history.publications;
+    }
+}
