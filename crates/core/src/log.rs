@@ -47,8 +47,8 @@ pub enum End {
     Deleted,
     /// The subscriber was too far behind, and its policy ends subscriptions that are.
     Behind(Behind),
-    /// The stream is not continuous with what the subscriber has read.
-    Discontinuous,
+    /// The stream is not continuous with what the subscriber has read, which leaves it so far behind.
+    Discontinuous(Behind),
 }
 
 /// How far a subscriber is behind its log.
@@ -56,6 +56,8 @@ pub enum End {
 pub struct Behind {
     /// Entries it has not read, lost ones included.
     pub entries: u64,
+    /// Publications among them.
+    pub publications: u64,
     /// Bytes it has not read, lost ones included.
     pub bytes: u64,
     /// Publications that the window no longer holds: what it has certainly lost.

@@ -16,7 +16,7 @@ pub trait Subscription: Send {
     fn gap(&mut self, gap: &Gap, out: &mut Batch);
 
     /// Whether the subscriber relies on the stream's offsets: it is then ended at a
-    /// [`Kind::Break`](crate::Kind::Break) rather than read over it.
+    /// [`Kind::Break`](crate::Kind::Break) rather than read over it, and where its policy would skip.
     fn continuous(&self) -> bool {
         false
     }

@@ -97,6 +97,7 @@ impl Cursor {
         let base = state.base();
         let behind = Behind {
             entries: head.sequence - at.sequence,
+            publications: head.publications_since(at),
             bytes: head.bytes_since(at),
             missed: base.publications_since(at),
             stalled: std::time::Duration::ZERO,

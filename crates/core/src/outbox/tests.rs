@@ -283,6 +283,9 @@ fn an_ended_log_is_read_to_its_end_first() {
 fn a_break_ends_only_who_relies_on_offsets() {
     check(SkipToOldest, WIDE, "sub a continuous; pub a; break a; pub a; drain", "a1 <a discontinuous>");
     check(SkipToOldest, WIDE, "sub a; pub a; break a; pub a; drain", "a1 a2");
+    // Nor is anything skipped for who does: a break might be in it.
+    check(SkipToOldest, window(2), "sub a continuous; pub a 5; drain", "<a behind>");
+    check(SkipToLatest { bytes: 0 }, WIDE, "sub a continuous; pub a 3; drain", "<a behind>");
     check(SkipToOldest, WIDE, "sub a continuous; break a; drain; drain", "<a discontinuous>");
 }
 

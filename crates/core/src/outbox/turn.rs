@@ -83,6 +83,13 @@ impl Outbox {
                     return false;
                 }
             };
+            if skip_to.is_some() && attached.subscription.continuous() {
+                // It cannot go on over a gap, whatever the policy is: its client recovers.
+                if settled {
+                    self.end(lane, End::Behind(behind));
+                }
+                return false;
+            }
             if let Some(to) = skip_to {
                 attached.skip(lane, to, batch);
                 if let Some(why) = batch.take_closing() {
@@ -113,7 +120,7 @@ impl Outbox {
             }
             if at == run.from() {
                 if settled {
-                    self.end(lane, End::Discontinuous);
+                    self.end(lane, End::Discontinuous(behind));
                 }
                 return false;
             }

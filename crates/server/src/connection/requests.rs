@@ -57,7 +57,8 @@ impl<C: Connection> Driver<C> {
             (Request::Unsubscribe(channel), Some(_)) => {
                 let held = self.subscriptions.remove(&channel);
                 if let Some(held) = &held {
-                    self.detach(held.lane);
+                    // What it had not read it does not want: that is no loss.
+                    self.outbox.detach(held.lane);
                 }
                 self.answer(Ok(Response::Unsubscribed), now);
                 self.forget(held);
@@ -191,9 +192,5 @@ impl<C: Connection> Driver<C> {
 
     pub(super) fn answer(&mut self, outcome: Result<Response, Refusal>, now: Instant) {
         self.session.answer(outcome, now);
-    }
-
-    pub(super) fn detach(&mut self, lane: Lane) {
-        self.outbox.detach(lane);
     }
 }

@@ -10,7 +10,7 @@ use tidegate_core::request::{
 };
 use tidegate_core::transport::Connection;
 use tidegate_core::{
-    Backpressure, Behind, Channel, Client, ClientError, ClientInfo, Disconnect, End, Refusal, SubscribeGrant,
+    Backpressure, Channel, Client, ClientError, ClientInfo, Disconnect, End, Refusal, SubscribeGrant,
     Subscription,
 };
 
@@ -206,14 +206,14 @@ impl<C: Connection> Driver<C> {
     /// Ends a subscription because its log says so.
     pub(super) fn ended(&mut self, lane: Lane, end: &End, now: Instant) {
         let Some(held) = self.subscriptions.remove_lane(lane) else { return };
-        if let End::Behind(Behind { missed, .. }) = end {
-            self.app.meters.missed_end.increment(*missed);
+        if let End::Behind(behind) | End::Discontinuous(behind) = end {
+            self.app.meters.missed_end.increment(behind.publications);
         }
         let why = match end {
-            End::Behind(_) | End::Discontinuous if held.server_side => {
+            End::Behind(_) | End::Discontinuous(_) if held.server_side => {
                 return self.close(INSUFFICIENT_STATE, now);
             }
-            End::Behind(_) | End::Discontinuous => INSUFFICIENT,
+            End::Behind(_) | End::Discontinuous(_) => INSUFFICIENT,
             _ => UNSUBSCRIBED,
         };
         self.tell_unsubscribed(&held.channel, &why);
@@ -223,7 +223,9 @@ impl<C: Connection> Driver<C> {
     /// Ends a subscription because the application says so.
     pub(super) fn unsubscribe(&mut self, channel: &Channel, why: &Disconnect) {
         let Some(held) = self.subscriptions.remove(channel) else { return };
-        self.detach(held.lane);
+        if let Some(behind) = self.outbox.detach(held.lane) {
+            self.app.meters.missed_end.increment(behind.publications);
+        }
         self.tell_unsubscribed(channel, why);
         self.forget(Some(held));
     }
