@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::{BrokerError, Deliver, PublishOptions, Published};
-use crate::outbox::{Limits, Outbox};
 use crate::registry::Registry;
 use crate::router::{Interest, RouteError, Router};
 use crate::{Broker, Budget, Channel, End, Fanout, Health, Kind, Log, Publication, Refused};
@@ -58,11 +57,6 @@ impl Hub {
     /// The bytes that windows hold.
     pub fn budget(&self) -> &Arc<Budget> {
         &self.0.budget
-    }
-
-    /// An outbox for a new connection.
-    pub fn outbox(&self, limits: Limits) -> Outbox {
-        Outbox::new(limits)
     }
 
     /// Publishes through the broker.

@@ -154,7 +154,7 @@ impl CentrifugeSession {
     }
 
     /// What to do about a command.
-    fn dispatch(&mut self, command: Command, now: Instant) -> Result<Option<Action>, Disconnect> {
+    fn dispatch(&mut self, command: Command) -> Result<Option<Action>, Disconnect> {
         let heartbeat = match &mut self.state {
             State::New { .. } => {
                 let Some(connect) = command.connect.filter(|_| command.id > 0) else {
@@ -168,7 +168,7 @@ impl CentrifugeSession {
             State::Connecting { .. } | State::Over => return Ok(None),
         };
         if command.id == 0 && command.send.is_none() {
-            return if heartbeat.pong(now) { Ok(None) } else { Err(Disconnect::BAD_REQUEST) };
+            return if heartbeat.pong() { Ok(None) } else { Err(Disconnect::BAD_REQUEST) };
         }
         let id = command.id;
         let request = match request(command) {
@@ -207,7 +207,7 @@ impl Session for CentrifugeSession {
         }
     }
 
-    fn next(&mut self, now: Instant) -> Option<Action> {
+    fn next(&mut self, _: Instant) -> Option<Action> {
         if let Some(action) = self.follow_up() {
             return Some(action);
         }
@@ -218,7 +218,7 @@ impl Session for CentrifugeSession {
             ) {
                 return None;
             }
-            let done = self.command()?.and_then(|command| self.dispatch(command, now));
+            let done = self.command()?.and_then(|command| self.dispatch(command));
             match done {
                 Ok(None) => {}
                 Ok(Some(action)) => return Some(action),
@@ -303,12 +303,12 @@ impl Session for CentrifugeSession {
         }
     }
 
-    fn ponged(&mut self, now: Instant) {
+    fn ponged(&mut self, _: Instant) {
         // A native pong may come unasked (RFC 6455 §5.5.3), and answers only native pings.
         if self.native_ping
             && let State::Open { heartbeat, .. } = &mut self.state
         {
-            heartbeat.pong(now);
+            heartbeat.pong();
         }
     }
 

@@ -131,7 +131,7 @@ impl<C: Connection> Driver<C> {
         let protocol = app.protocols.iter().find(|protocol| protocol.accepts(&peer));
         let session = protocol.expect("a server has a protocol for everybody").session(&peer, now);
         io.set_binary(session.binary());
-        let outbox = app.hub.outbox(Limits::default());
+        let outbox = Outbox::new(Limits::default());
         Self {
             _seat: app.roster.enter(outbox.handle()),
             outbox,

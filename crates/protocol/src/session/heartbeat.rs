@@ -44,7 +44,7 @@ impl Heartbeat {
     }
 
     /// The client has sent a pong; false if nobody had asked for one.
-    pub(super) fn pong(&mut self, _: Instant) -> bool {
+    pub(super) fn pong(&mut self) -> bool {
         self.late.take().is_some()
     }
 
