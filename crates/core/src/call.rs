@@ -36,6 +36,23 @@ pub struct SubscribeCall {
     pub expire_at: i64,
     /// The place to recover from, as an offset and an epoch.
     pub recover_since: Option<(u64, Arc<str>)>,
+    /// What of the channel's options is different for this subscription.
+    pub overrides: Overrides,
+}
+
+/// Options of a channel that are different for one subscription; `None` leaves them as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The client is listed as present.
+    pub presence: Option<bool>,
+    /// Joins and leaves are announced.
+    pub join_leave: Option<bool>,
+    /// The client may recover.
+    pub force_recovery: Option<bool>,
+    /// The client hears of discontinuities.
+    pub force_positioning: Option<bool>,
+    /// The client hears of joins and leaves without having asked.
+    pub force_push_join_leave: Option<bool>,
 }
 
 /// A change of a connection's life.

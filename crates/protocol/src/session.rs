@@ -228,7 +228,12 @@ impl Session for CentrifugeSession {
     }
 
     fn follow_up(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let next = self.actions.pop_front();
+        if self.actions.is_empty() {
+            // An idle session keeps no room for what it may have to do.
+            self.actions = VecDeque::new();
+        }
+        next
     }
 
     fn answer(&mut self, outcome: Result<Response, Refusal>, now: Instant) {

@@ -11,11 +11,10 @@ pub(crate) mod tests;
 
 use bytes::Bytes;
 use regex::Regex;
+use tidegate_core::call::Overrides;
 
 use crate::config;
 use crate::rules::RulesError;
-
-pub(crate) use claims::Overrides;
 
 use claims::Claims;
 use keys::{Header, Keys};

@@ -62,7 +62,8 @@ impl Command for PresenceStats {
     }
 }
 
-/// A page of history: no publications without a limit, as many as a client may have with a negative one.
+/// A page of history: no publications without a limit, all of them with a negative one. The backend is not held to
+/// the bounds of clients.
 #[derive(Deserialize)]
 pub(super) struct History {
     #[serde(default, deserialize_with = "field::or_zero")]
@@ -100,10 +101,9 @@ impl Command for History {
     async fn run(self, api: &Api) -> Result<Page, ClientError> {
         let channel = api.channel(&self.channel)?;
         let bounds = api.channels.history(&channel)?;
-        let most = api.handle.app().settings.history_limit;
         let request = HistoryRequest {
             channel,
-            limit: Some(usize::try_from(self.limit).map_or(most, |limit| limit.min(most))),
+            limit: usize::try_from(self.limit).ok(),
             since: self.since.map(|since| StreamPosition { offset: since.offset, epoch: since.epoch.into() }),
             reverse: self.reverse,
         };

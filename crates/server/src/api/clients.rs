@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tidegate_core::ClientError;
-use tidegate_core::call::{RefreshCall, SubscribeCall};
+use tidegate_core::call::{Overrides, RefreshCall, SubscribeCall};
 
 use super::{Api, Command, Done, bad_request, field};
 use crate::handle::Target;
@@ -55,11 +55,9 @@ impl Command for Subscribe {
             data: field::either(self.data, &self.b64data)?,
             expire_at: self.expire_at,
             recover_since: self.recover_since.map(|since| (since.offset, since.epoch.into())),
+            overrides: self.overrides.map(Overrides::from).unwrap_or_default(),
             channel,
         };
-        if self.overrides.is_some_and(|overrides| overrides.says_anything()) {
-            tracing::warn!(channel = %call.channel, "API: subscribe.override is not implemented; it is ignored");
-        }
         if let Some(target) = target {
             api.handle.subscribe(&target, call);
         }
@@ -200,20 +198,24 @@ struct Override {
     force_recovery: Option<Flag>,
 }
 
-impl Override {
-    fn says_anything(&self) -> bool {
-        let Self { presence, join_leave, force_push_join_leave, force_positioning, force_recovery } = self;
-        [presence, join_leave, force_push_join_leave, force_positioning, force_recovery]
-            .into_iter()
-            .any(Option::is_some)
+impl From<Override> for Overrides {
+    fn from(from: Override) -> Self {
+        let value = |flag: Option<Flag>| flag.map(|flag| flag.value);
+        Self {
+            presence: value(from.presence),
+            join_leave: value(from.join_leave),
+            force_recovery: value(from.force_recovery),
+            force_positioning: value(from.force_positioning),
+            force_push_join_leave: value(from.force_push_join_leave),
+        }
     }
 }
 
 /// A flag that may be unset.
 #[derive(Deserialize)]
 struct Flag {
-    #[serde(default, rename = "value", deserialize_with = "field::or_zero")]
-    _value: bool,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    value: bool,
 }
 
 /// Whom a request concerns; `None` for nobody: a session narrows the choice, and no client has one that the

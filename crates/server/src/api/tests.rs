@@ -158,7 +158,7 @@ impl Authenticator for Permissive {
 struct Prefixes;
 
 const BOUNDS: HistoryBounds =
-    HistoryBounds { size: 10, ttl: Duration::from_secs(60), meta_ttl: Duration::from_secs(600) };
+    HistoryBounds { size: 500, ttl: Duration::from_secs(60), meta_ttl: Duration::from_secs(600) };
 
 impl Channels for Prefixes {
     fn publish_options(&self, channel: &Channel) -> Result<PublishOptions, ClientError> {

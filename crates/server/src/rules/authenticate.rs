@@ -11,7 +11,6 @@ use tidegate_core::{
 };
 
 use super::{Rules, unix_now};
-use crate::token::Overrides;
 
 #[async_trait]
 impl Authenticator for Rules {
@@ -34,7 +33,7 @@ impl Authenticator for Rules {
         _: &Client,
         call: &SubscribeCall,
     ) -> Result<SubscribeGrant, Refusal> {
-        Ok(self.grant_server_side(&call.channel, &Overrides::default())?)
+        Ok(self.grant_server_side(&call.channel, &call.overrides)?)
     }
 
     async fn publish(

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use tidegate_core::call::SubscribeCall;
+use tidegate_core::call::{Overrides, SubscribeCall};
 use tidegate_core::request::ConnectRequest;
 use tidegate_core::transport::Peer;
 use tidegate_core::{Channel, Client, ClientError, Disconnect, Identity, Refreshed, Refusal};
 
 use super::Rules;
-use crate::token::{ConnectToken, Overrides, TokenError};
+use crate::token::{ConnectToken, TokenError};
 
 impl Rules {
     /// Who connects, by the first that says so: the token, the header of a trusted proxy, the options that
@@ -80,12 +80,11 @@ impl Rules {
                 return Err(ClientError::BAD_REQUEST.into());
             }
             self.namespaces.of(channel.as_str())?;
-            if named.overrides != Overrides::default() {
-                // A call has no place for them.
-                tracing::warn!(%channel, "the overrides of a connection token's subs are not implemented");
-            }
             if seen.insert(channel.clone()) {
-                calls.push(server_side(channel, named.info, named.data));
+                calls.push(SubscribeCall {
+                    overrides: named.overrides,
+                    ..server_side(channel, named.info, named.data)
+                });
             }
         }
         Ok(Identity {
@@ -112,7 +111,7 @@ pub(super) fn check_expiry(expire_at: i64, now: i64) -> Result<(), ClientError> 
 }
 
 fn server_side(channel: Channel, info: Bytes, data: Bytes) -> SubscribeCall {
-    SubscribeCall { channel, info, data, expire_at: 0, recover_since: None }
+    SubscribeCall { channel, info, data, expire_at: 0, recover_since: None, overrides: Overrides::default() }
 }
 
 /// What a client is told whose connection token was not accepted.

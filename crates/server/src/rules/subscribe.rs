@@ -1,6 +1,7 @@
 //! Who subscribes, and how.
 
 use bytes::Bytes;
+use tidegate_core::call::Overrides;
 use tidegate_core::request::SubscribeRequest;
 use tidegate_core::{Channel, Client, ClientError, Refreshed, Refusal, SubscribeGrant};
 
@@ -8,7 +9,7 @@ use super::connect::{INVALID_TOKEN, check_expiry};
 use super::namespace::Namespace;
 use super::{Allowed, Rules, filter};
 use crate::config::{DeltaType, RecoveryMode};
-use crate::token::{Overrides, SubscribeToken, TokenError};
+use crate::token::{SubscribeToken, TokenError};
 
 /// That a client may subscribe, and what was said along with it.
 #[derive(Default)]

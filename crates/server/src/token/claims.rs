@@ -10,6 +10,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tidegate_core::call::Overrides;
 
 use super::{TokenChannel, TokenError};
 
@@ -41,21 +42,6 @@ pub(super) struct Claims {
     channels: Option<Vec<String>>,
     subs: Option<BTreeMap<String, SubClaims>>,
     meta: Option<Box<RawValue>>,
-}
-
-/// Options of a channel that are different for one subscription; `None` leaves them as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Overrides {
-    /// The client is listed as present.
-    pub(crate) presence: Option<bool>,
-    /// Joins and leaves are announced.
-    pub(crate) join_leave: Option<bool>,
-    /// The client may recover.
-    pub(crate) force_recovery: Option<bool>,
-    /// The client hears of discontinuities.
-    pub(crate) force_positioning: Option<bool>,
-    /// The client hears of joins and leaves without having asked.
-    pub(crate) force_push_join_leave: Option<bool>,
 }
 
 impl Claims {

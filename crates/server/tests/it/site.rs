@@ -140,6 +140,7 @@ pub(crate) fn call(channel: &str) -> SubscribeCall {
         data: Bytes::new(),
         expire_at: 0,
         recover_since: None,
+        overrides: Default::default(),
     }
 }
 

@@ -108,6 +108,18 @@ async fn history() {
     world.check("history_remove", "{}", 200, BAD_REQUEST).await;
 }
 
+/// The bounds of clients' pages, 300 by default, are not the backend's.
+#[tokio::test]
+async fn a_page_of_the_backend_has_no_bound() {
+    let world = World::new();
+    let publish = r#"{"publish":{"channel":"h:1","data":1}}"#;
+    let commands = vec![publish; 400].join(",");
+    world.send(axum::http::Method::POST, "batch", &[], &format!(r#"{{"commands":[{commands}]}}"#)).await;
+    let (_, page) =
+        world.send(axum::http::Method::POST, "history", &[], r#"{"channel":"h:1","limit":-1}"#).await;
+    assert_eq!(page.matches("\"data\"").count(), 400);
+}
+
 #[tokio::test]
 async fn bytes_that_are_no_json_come_back_in_base64() {
     let world = World::new();

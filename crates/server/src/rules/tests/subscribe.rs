@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use tidegate_core::call::SubscribeCall;
+use tidegate_core::call::{Overrides, SubscribeCall};
 use tidegate_core::request::Filter;
 use tidegate_core::{Backpressure, Behind, SubscribeGrant, Verdict};
 
@@ -213,12 +213,17 @@ fn grants_of_tokens() {
 fn the_server_subscribes() {
     #[track_caller]
     fn check(flags: &str, channel: &str, expected: &str) {
+        check_with(flags, channel, Overrides::default(), expected);
+    }
+    #[track_caller]
+    fn check_with(flags: &str, channel: &str, overrides: Overrides, expected: &str) {
         let call = SubscribeCall {
             channel: channel.into(),
             info: Default::default(),
             data: Default::default(),
             expire_at: 0,
             recover_since: None,
+            overrides,
         };
         let outcome = wait(rules(flags).subscribe_server_side(&client(""), &call));
         assert_eq!(outcome.as_ref().map_or_else(|_| code(&outcome), words), expected, "{flags} {channel}");
@@ -228,6 +233,12 @@ fn the_server_subscribes() {
     check("", "none:x", "102");
     check("+presence +join_leave +force_push_join_leave", "x", "announce join_leave presence");
     check(&format!("{HISTORY} +force_recovery +allow_positioning"), "x", "recoverable");
+    let other =
+        Overrides { presence: Some(false), force_push_join_leave: Some(true), ..Overrides::default() };
+    check_with("+presence +join_leave", "x", other, "announce join_leave");
+    let other = Overrides { force_recovery: Some(true), join_leave: Some(true), ..Overrides::default() };
+    check_with(HISTORY, "x", other, "recoverable announce");
+    check_with("", "x", other, "announce");
 }
 
 #[test]
