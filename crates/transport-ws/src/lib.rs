@@ -20,7 +20,7 @@ mod upgrade;
 
 pub use connection::WebSocket;
 pub use io::Io;
-pub use listener::{WsIncoming, WsListener};
+pub use listener::{Acceptor, WsIncoming, WsListener};
 pub use options::Options;
 pub use origins::{BadPattern, Origins};
 pub use rejection::Rejection;

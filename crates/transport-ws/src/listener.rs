@@ -1,3 +1,4 @@
+mod acceptor;
 mod backoff;
 mod incoming;
 
@@ -9,15 +10,14 @@ use tidegate_core::transport::Listener;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::Options;
-use backoff::Backoff;
+pub use acceptor::Acceptor;
 pub use incoming::WsIncoming;
 
 /// WebSockets on a TCP port of their own.
 #[derive(Debug)]
 pub struct WsListener {
-    tcp: TcpListener,
+    acceptor: Acceptor,
     options: Arc<Options>,
-    backoff: Backoff,
 }
 
 impl WsListener {
@@ -37,7 +37,7 @@ impl WsListener {
 
     /// Takes over a socket that listens already.
     pub fn new(tcp: TcpListener, options: Arc<Options>) -> Self {
-        Self { tcp, options, backoff: Backoff::new() }
+        Self { acceptor: Acceptor::new(tcp), options }
     }
 
     /// Where it listens.
@@ -45,7 +45,7 @@ impl WsListener {
     /// # Errors
     /// The system does not tell.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+        self.acceptor.local_address()
     }
 }
 
@@ -53,22 +53,7 @@ impl Listener for WsListener {
     type Incoming = WsIncoming;
 
     async fn accept(&mut self) -> Option<WsIncoming> {
-        loop {
-            self.backoff.wait().await;
-            match self.tcp.accept().await {
-                Ok((stream, address)) => {
-                    self.backoff.over();
-                    return Some(WsIncoming::new(stream, address, self.options.clone()));
-                }
-                Err(error) if concerns_one_peer(&error) => {}
-                Err(error) => self.backoff.failed(&error, &self.tcp).await,
-            }
-        }
+        let (stream, address) = self.acceptor.accept().await;
+        Some(WsIncoming::new(stream, address, self.options.clone()))
     }
-}
-
-/// Whether the error is one of a peer that was gone before it was accepted.
-fn concerns_one_peer(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

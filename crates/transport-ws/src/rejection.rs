@@ -96,10 +96,15 @@ fn upgrade() -> (&'static str, String) {
 #[cfg(feature = "axum")]
 impl axum::response::IntoResponse for Rejection {
     fn into_response(self) -> axum::response::Response {
+        use http::header::{CONNECTION, HeaderValue};
         let mut response = (self.status(), format!("{self}\n")).into_response();
         for (name, value) in self.headers() {
             let value = value.parse().expect("the headers of a rejection are plain text");
             response.headers_mut().insert(name, value);
+        }
+        if let Self::Full { .. } = self {
+            // The descriptor is wanted for others.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }

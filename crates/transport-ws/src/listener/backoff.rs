@@ -19,6 +19,8 @@ pub(super) struct Backoff {
     /// The next pause.
     pause: Duration,
     until: Option<Instant>,
+    /// Since when accepting works again, after it has failed.
+    works: Option<Instant>,
     /// The error that was logged last, as the system numbers it.
     logged: Option<Option<i32>>,
     /// A descriptor to give up when there are none, so that those who wait can be turned away, rather
@@ -33,7 +35,7 @@ const TURNED_AWAY: usize = 64;
 
 impl Backoff {
     pub(super) fn new() -> Self {
-        Self { pause: FIRST, until: None, logged: None, spare: spare() }
+        Self { pause: FIRST, until: None, works: None, logged: None, spare: spare() }
     }
 
     /// Waits for the end of the pause. Cancel safe: a dropped call does not shorten it.
@@ -44,19 +46,27 @@ impl Backoff {
         }
     }
 
-    /// Accepting works.
+    /// Accepting works. It is over when it has for as long as the longest pause: while descriptors come and
+    /// go one by one, it fails and works in turn.
     pub(super) fn over(&mut self) {
-        if self.logged.take().is_some() {
-            tracing::info!("accepting connections again");
-        }
-        self.pause = FIRST;
         if self.spare.is_none() {
             self.spare = spare();
         }
+        if self.logged.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        if now - *self.works.get_or_insert(now) < LONGEST {
+            return;
+        }
+        self.pause = FIRST;
+        self.logged = None;
+        tracing::info!("accepting connections again");
     }
 
     /// Accepting has failed.
     pub(super) async fn failed(&mut self, error: &io::Error, tcp: &TcpListener) {
+        self.works = None;
         self.until = Some(Instant::now() + self.pause);
         self.pause = (self.pause * 2).min(LONGEST);
         if self.logged != Some(error.raw_os_error()) {

@@ -9,6 +9,9 @@ async fn pauses_double_up_to_a_second_and_start_over() {
     for round in 0..10 {
         if round == 9 {
             backoff.over();
+            tokio::time::sleep(LONGEST).await;
+            backoff.over();
+            assert!(backoff.logged.is_none());
         }
         let before = Instant::now();
         backoff.failed(&emfile, &tcp).await;
@@ -17,6 +20,11 @@ async fn pauses_double_up_to_a_second_and_start_over() {
         backoff.wait().await;
         pauses.push(before.elapsed().as_millis());
         assert!(backoff.spare.is_some());
+        // That it works once, and fails again, is the same trouble still.
+        if round == 8 {
+            backoff.over();
+            assert!(backoff.logged.is_some());
+        }
     }
     assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 10]);
 }
