@@ -125,7 +125,8 @@
 //! # }
 //! ```
 
-mod admission;
+/// Who may connect.
+pub mod admission;
 mod authenticator;
 mod backpressure;
 pub mod broker;

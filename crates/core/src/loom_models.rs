@@ -1,6 +1,8 @@
 //! What may happen at the same time, in every order: run by
 //! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p tidegate-core --release --lib loom`.
 
+mod admission;
+
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;

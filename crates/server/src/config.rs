@@ -34,6 +34,7 @@ pub use client::{Client, ClientProxies, DuplicateUser, PersonalChannel, Subscrip
 pub use defaults::print_default;
 pub use file::Format;
 pub use flags::{Arguments, known_flags, split};
+pub use form::Bound;
 pub use keys::{Key, Status};
 pub use listener::{
     Admin, Emulation, Endpoint, ErrorMode, HttpApi, HttpServer, HttpTransport, Quic, Tls, UniWebSocket,

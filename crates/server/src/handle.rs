@@ -5,7 +5,7 @@ use tidegate_core::broker::{BrokerError, PublishOptions, Published};
 use tidegate_core::call::{Call, RefreshCall, SubscribeCall};
 use tidegate_core::registry::Member;
 use tidegate_core::transport::{Connection, Peer};
-use tidegate_core::{Channel, Disconnect, Figures, Health, Hub, NotAdmitted, Permit, Publication};
+use tidegate_core::{Caps, Channel, Disconnect, Figures, Health, Hub, NotAdmitted, Permit, Publication};
 
 use crate::app::App;
 use crate::connection;
@@ -202,7 +202,13 @@ impl Handle {
     /// # Errors
     /// [`NotAdmitted`]: turn it away.
     pub fn admit(&self, address: Option<std::net::IpAddr>) -> Result<Permit, NotAdmitted> {
-        self.app.admission.admit(address).inspect_err(|cause| self.app.meters.refused(cause.cause()))
+        let admitted = self.app.admission.admit(address, crate::time::now());
+        admitted.inspect_err(|cause| self.app.meters.refused(cause.cause()))
+    }
+
+    /// Changes how many connections there may be, and how fast they may come. Who is in stays in.
+    pub fn limit(&self, caps: Caps) {
+        self.app.admission.limit(caps);
     }
 
     /// Serves a connection that does not come by one of the server's own listeners, in a task of its own.

@@ -2,10 +2,12 @@
 
 pub mod api;
 mod app;
+mod capacity;
 pub mod config;
 mod connection;
 mod handle;
 pub mod http;
+mod memory;
 mod meters;
 mod open;
 pub mod page;
@@ -18,6 +20,7 @@ mod token;
 mod wheel;
 
 pub use bytes::Bytes;
+pub use capacity::{Capacity, System};
 pub use handle::{Handle, Info, Node, PublishError, Target};
 pub use open::Open;
 pub use rules::{Rules, RulesError};

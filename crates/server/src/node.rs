@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use tidegate_server::config::{Config, DuplicateUser, Loaded, LogLevel};
-use tidegate_server::core::{Caps, ExactRouter};
+use tidegate_server::core::ExactRouter;
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
 use tidegate_server::transport_ws::{Options as WebSocket, Origins};
-use tidegate_server::{Handle, Rules, Server, Settings, Shutdown, api, http, page};
+use tidegate_server::{Capacity, Handle, Rules, Server, Settings, Shutdown, System, api, http, page};
 use tracing_subscriber::EnvFilter;
 
 use crate::signals;
@@ -28,9 +28,12 @@ pub(crate) fn run(loaded: Loaded, dev: bool) -> Result<(), Failure> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    raise_descriptors();
+    let capacity = Capacity::of(&config, System::now(raise_descriptors()));
+    for warning in &capacity.warnings {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, dev))
+    runtime.block_on(serve(config, capacity, dev))
 }
 
 /// What development mode allows: everything, to everybody.
@@ -45,7 +48,7 @@ fn develop(config: &mut Config) {
     }
 }
 
-async fn serve(config: Config, dev: bool) -> Result<(), Failure> {
+async fn serve(config: Config, capacity: Capacity, dev: bool) -> Result<(), Failure> {
     let metrics = http::Metrics::install()?;
     let address = address(&config)?;
     let listener = http::listen(address).map_err(|error| {
@@ -73,11 +76,8 @@ async fn serve(config: Config, dev: bool) -> Result<(), Failure> {
             stale_close_delay: config.client.stale_close_delay,
             ..Default::default()
         }))
-        .settings(settings(&config))
-        .caps(Caps {
-            total: config.client.connection_limit.map(std::num::NonZero::get),
-            per_network: config.client.ip_connection_limit.map(std::num::NonZero::get),
-        })
+        .settings(settings(&config, capacity.http))
+        .caps(capacity.caps)
         .shutdown(Shutdown { timeout: config.shutdown.timeout, spread: config.shutdown.spread })
         .name(config.node.name.as_deref().unwrap_or_default())
         .http(listener, routes)
@@ -127,7 +127,7 @@ fn routes(
     router
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, http: http::Limits) -> Settings {
     let client = &config.client;
     Settings {
         ping_interval: client.ping_interval,
@@ -148,6 +148,7 @@ fn settings(config: &Config) -> Settings {
             DuplicateUser::Takeover => tidegate_server::DuplicateUser::TakeOver,
         },
         server_time: client.connect_include_server_time,
+        http,
         ..Default::default()
     }
 }
@@ -190,11 +191,17 @@ fn log(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks for as many descriptors as the system allows: each connection needs one.
-fn raise_descriptors() {
+/// Asks for as many descriptors as the system allows: each connection needs one. Returns how many there are.
+fn raise_descriptors() -> Option<u64> {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::info!(limit, "descriptors"),
-        Err(error) => tracing::warn!(%error, "the limit of descriptors was not raised"),
+        Ok(limit) => {
+            tracing::info!(limit, "descriptors");
+            Some(limit)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the limit of descriptors was not raised");
+            rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft)
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use tidegate_core::{
 };
 use tidegate_protocol::Centrifuge;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -174,14 +175,16 @@ impl Builder {
     }
 
     /// Serves HTTP on `listener`: the routes that `routes` makes, [`http::websocket`](crate::http::websocket)
-    /// among them, for example.
+    /// among them, for example. [`Settings::http`] bounds the connections that are no clients, and says which
+    /// proxies are believed.
     pub fn http(
         mut self,
         listener: TcpListener,
         routes: impl FnOnce(Handle) -> axum::Router + Send + 'static,
     ) -> Self {
         self.fronts.push(Box::new(|app, stop| {
-            Box::pin(crate::http::serve(listener, routes(Handle::new(app)), stop))
+            let routes = routes(Handle::new(app.clone()));
+            Box::pin(crate::http::serve(listener, routes, app, stop))
         }));
         self
     }
@@ -259,19 +262,27 @@ impl std::fmt::Debug for Builder {
 
 /// Takes what a listener brings, until told to stop.
 async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationToken) {
+    let refusals = Arc::new(Semaphore::new(app.settings.refusals));
     loop {
         let incoming = tokio::select! {
             incoming = listener.accept() => incoming,
             () = stop.cancelled() => return,
         };
         let Some(incoming) = incoming else { return };
-        match app.admission.admit(incoming.address().map(|address| address.ip())) {
+        let address = incoming.address().map(|address| address.ip());
+        match app.admission.admit(address, crate::time::now()) {
             Ok(permit) => {
                 app.tasks.spawn(greet(app.clone(), incoming, permit));
             }
             Err(cause) => {
                 app.meters.refused(cause.cause());
-                app.tasks.spawn(incoming.refuse());
+                // Over the bound they are turned away without a word: a refusal holds a descriptor, too.
+                if let Ok(turn) = refusals.clone().try_acquire_owned() {
+                    app.tasks.spawn(async move {
+                        incoming.refuse().await;
+                        drop(turn);
+                    });
+                }
             }
         }
     }
@@ -333,8 +344,10 @@ async fn drain(app: &Arc<App>, how: Shutdown) -> Stopped {
 async fn sweep(app: Arc<App>) {
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut memory = crate::memory::Watch::default();
     loop {
         interval.tick().await;
+        memory.watch(&app.admission);
         app.hub.sweep(tokio::time::Instant::now().into_std()).await;
     }
 }

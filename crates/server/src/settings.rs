@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::http::Limits;
+
 /// The bounds that every connection of a server is held to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -33,6 +35,11 @@ pub struct Settings {
     pub duplicate_user: DuplicateUser,
     /// Whether the connect reply tells the server's time.
     pub server_time: bool,
+    /// The connections of an HTTP port that are no clients. 1024, and no bound for one network.
+    pub http: Limits,
+    /// Connections of a listener that are told at once that there is no room; others are closed without a
+    /// word. 256: each holds a descriptor for up to a second.
+    pub refusals: usize,
 }
 
 /// What happens when a user connects who is connected already.
@@ -65,6 +72,8 @@ impl Default for Settings {
             user_connection_limit: None,
             duplicate_user: DuplicateUser::Keep,
             server_time: false,
+            http: Limits { connections: Some(1024), ..Limits::default() },
+            refusals: 256,
         }
     }
 }

@@ -55,10 +55,10 @@ pub struct Client {
     /// Connections per user; `None` is unlimited.
     #[serde(deserialize_with = "form::limit")]
     pub user_connection_limit: Option<NonZeroUsize>,
-    /// Connections per client address; `None` is unlimited.
+    /// Connections per IPv4 address or IPv6 /64; `None` is unlimited.
     #[serde(deserialize_with = "form::limit")]
     pub ip_connection_limit: Option<NonZeroUsize>,
-    /// New connections per second; `None` is unlimited.
+    /// New connections per second, and as many at once after a quiet second; `None` is unlimited.
     #[serde(deserialize_with = "form::limit")]
     pub connection_rate_limit: Option<NonZeroUsize>,
     /// What a second connection of a user does.

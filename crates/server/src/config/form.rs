@@ -23,6 +23,33 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NonZero
     usize::deserialize(from).map(NonZeroUsize::new)
 }
 
+/// A limit that is derived from the system unless somebody sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// From what the system gives.
+    Derived,
+    /// None, as somebody said: 0.
+    Unlimited,
+    /// So many.
+    At(NonZeroUsize),
+}
+
+impl<'de> Deserialize<'de> for Bound {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(usize),
+            Text(String),
+        }
+        match Written::deserialize(from)? {
+            Written::Number(number) => Ok(NonZeroUsize::new(number).map_or(Self::Unlimited, Self::At)),
+            Written::Text(text) if text.is_empty() => Ok(Self::Derived),
+            Written::Text(text) => Err(D::Error::custom(format!("{text:?} is not a limit"))),
+        }
+    }
+}
+
 /// Unix seconds; 0 is none.
 pub(super) fn some_seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
     Ok(Some(i64::deserialize(from)?).filter(|seconds| *seconds != 0))

@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Switch,
     /// A whole number; `unit` is for messages.
     Integer { min: i64, max: i64, unit: &'static str },
+    /// A limit whose default is derived from the system, which the empty text says; 0 is unlimited.
+    Derived { unit: &'static str },
     /// A port, as a number or a string; empty means none where that is the default.
     Port { optional: bool },
     /// A Go duration, kept as the text Go writes.
@@ -53,6 +55,9 @@ impl Kind {
         let last = name.rsplit('.').next().unwrap_or(name);
         if last == "port" || last == "internal_port" {
             return Self::Port { optional: *default == "" };
+        }
+        if let Some((_, unit)) = DERIVED.iter().find(|(derived, _)| *derived == name) {
+            return Self::Derived { unit };
         }
         match default {
             Value::Bool(_) => Self::Switch,
@@ -99,6 +104,12 @@ impl Kind {
                 }
                 Ok(number.into())
             }
+            Self::Derived { unit } => match value.as_str() {
+                Some("") => Ok(Value::from("")),
+                // As the environment and flags write it.
+                Some(text) => text.parse::<i64>().map_err(|_| wrong()).and_then(|n| limit(n, unit)),
+                None => whole(value).ok_or_else(wrong).and_then(|n| limit(n, unit)),
+            },
             Self::Port { optional } => match value {
                 Value::String(text) if text.is_empty() && optional => Ok(Value::from("")),
                 Value::String(text) => text.parse::<u16>().map(Value::from).map_err(|_| wrong()),
@@ -160,9 +171,12 @@ impl Kind {
             }
             Self::Tables(_) | Self::Map => serde_json::from_str(text)
                 .map_err(|error| Mismatch(format!("{}, as JSON ({error})", self.expectation())))?,
-            Self::Port { .. } | Self::Duration { .. } | Self::Text | Self::Path | Self::Choice(_) => {
-                text.into()
-            }
+            Self::Derived { .. }
+            | Self::Port { .. }
+            | Self::Duration { .. }
+            | Self::Text
+            | Self::Path
+            | Self::Choice(_) => text.into(),
         };
         self.accept(&value)
     }
@@ -176,6 +190,7 @@ impl Kind {
         match self {
             Self::Switch => "true or false".to_owned(),
             Self::Integer { .. } => "a whole number".to_owned(),
+            Self::Derived { .. } => "a whole number, or nothing".to_owned(),
             Self::Port { .. } => "a port from 0 to 65535".to_owned(),
             Self::Duration { .. } => "a duration with a unit, such as 25s, 100ms or 1h30m".to_owned(),
             Self::Text => "a text".to_owned(),
@@ -234,8 +249,12 @@ fn integer(name: &str, last: &str) -> Kind {
     Kind::Integer { min, max, unit }
 }
 
+fn limit(number: i64, unit: &str) -> Result<Value, Mismatch> {
+    if number < 0 { Err(Mismatch(format!("at least {}", with_unit(0, unit)))) } else { Ok(number.into()) }
+}
+
 /// A whole number; tools that template YAML write large ones as `1.048576e+06`.
-fn whole(value: &Value) -> Option<i64> {
+pub(super) fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| {
         let number = value.as_f64()?;
         (number.fract() == 0.0 && number.abs() < MAX_EXACT_FLOAT).then_some(number as i64)
@@ -264,6 +283,12 @@ fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
 }
 
+/// Limits that are derived from the system, and their units.
+const DERIVED: &[(&str, &str)] = &[
+    ("http_server.connection_limit", ""),
+    ("http_server.ip_connection_limit", ""),
+    ("node.resident_limit", "bytes"),
+];
 const LOG_LEVELS: &[&str] = &["none", "trace", "debug", "info", "warn", "error", "fatal"];
 const BACKPRESSURE: &[&str] = &["", "skip_oldest", "skip_latest", "latest_per_key", "end", "disconnect"];
 

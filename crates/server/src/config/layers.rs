@@ -62,7 +62,8 @@ impl Layers {
     pub(super) fn environment(&mut self, variables: &[(String, String)]) {
         let set = || variables.iter().filter(|(_, value)| !value.is_empty());
         for (name, value) in set().filter(|(name, _)| name == CONNECTION_LIMIT_ALIAS) {
-            self.connection_limit_alias(name, value);
+            let key = keys::find("client.connection_limit").expect("the table has client.connection_limit");
+            self.text(key, value.trim(), Origin::Environment(name.clone()));
         }
         for (name, value) in set().filter(|(name, _)| name.starts_with(keys::VARIABLE_PREFIX)) {
             match keys::find_variable(name) {
@@ -141,13 +142,29 @@ impl Layers {
     }
 
     fn text(&mut self, key: &'static Key, text: &str, origin: Origin) {
+        if self.below_zero(key, text.trim().parse().ok(), &origin) {
+            return self.set(key, Ok(0.into()), &0.into(), origin);
+        }
         let read = key.kind.read(text);
         self.set(key, read, &text.into(), origin);
     }
 
     fn accept(&mut self, key: &'static Key, value: &Value, origin: Origin) {
+        if self.below_zero(key, kind::whole(value), &origin) {
+            return self.set(key, Ok(0.into()), &0.into(), origin);
+        }
         let accepted = key.kind.accept(value);
         self.set(key, accepted, value, origin);
+    }
+
+    /// Whether this is a limit of connections below zero: it counts as 0, and somebody should know.
+    fn below_zero(&mut self, key: &Key, number: Option<i64>, origin: &Origin) -> bool {
+        let Some(number) = number.filter(|n| *n < 0 && CONNECTION_LIMITS.contains(&key.name)) else {
+            return false;
+        };
+        let place = origin.place(key.name);
+        self.warnings.push(format!("{place} is {number}; it counts as 0, which is unlimited"));
+        true
     }
 
     fn set(&mut self, key: &'static Key, read: Result<Value, Mismatch>, came: &Value, origin: Origin) {
@@ -252,19 +269,6 @@ impl Layers {
         let place = origin.place(key);
         self.problems.push(Problem::BadValue { place, found, expected: expected.to_owned() });
     }
-
-    fn connection_limit_alias(&mut self, name: &str, value: &str) {
-        let key = keys::find("client.connection_limit").expect("the table has client.connection_limit");
-        let origin = Origin::Environment(name.to_owned());
-        match value.trim().parse::<i64>() {
-            Ok(limit) if limit < 0 => {
-                self.warnings
-                    .push(format!("environment: {name} is {limit}; it counts as 0, which is unlimited"));
-                self.accept(key, &0.into(), origin);
-            }
-            _ => self.text(key, value.trim(), origin),
-        }
-    }
 }
 
 impl fmt::Display for Setting {
@@ -299,3 +303,10 @@ fn is_name(text: &str) -> bool {
 
 /// The usual name for the connection limit on container platforms.
 const CONNECTION_LIMIT_ALIAS: &str = "WS_MAX_CLIENTS";
+/// Limits of which a negative one is unlimited, as 0 is.
+const CONNECTION_LIMITS: &[&str] = &[
+    "client.connection_limit",
+    "client.user_connection_limit",
+    "client.ip_connection_limit",
+    "client.connection_rate_limit",
+];

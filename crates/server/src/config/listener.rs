@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::form;
+use super::form::{self, Bound};
 use super::secret::Secret;
 
 /// `http_server`: where to listen.
@@ -24,6 +24,10 @@ pub struct HttpServer {
     pub tls: Tls,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections of the port that are no clients; derived from the descriptors.
+    pub connection_limit: Bound,
+    /// Those from one address; derived from `connection_limit`.
+    pub ip_connection_limit: Bound,
 }
 
 /// `*.tls`: TLS of a listener.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::channel::Channels;
 use super::client::Client;
-use super::form;
+use super::form::{self, Bound};
 use super::layers::Layers;
 use super::listener::{
     Admin, Emulation, Endpoint, HttpApi, HttpServer, HttpTransport, Quic, UniWebSocket, WebSocket,
@@ -139,6 +139,8 @@ pub struct Node {
     /// that grows with publications, and this leaves room on a small machine.
     #[serde(deserialize_with = "form::limit")]
     pub memory_limit: Option<NonZeroUsize>,
+    /// Bytes of memory of the process over which newcomers are refused; derived from the memory there is.
+    pub resident_limit: Bound,
 }
 
 /// `shutdown`: how the node stops.

@@ -186,11 +186,60 @@ fn later_sources_win() {
         &[],
         "environment: WS_MAX_CLIENTS is -5; it counts as 0, which is unlimited",
     );
+    let negative = |environment: &[&str], flags: &[&str], place: &str| {
+        let said = format!("{place}; it counts as 0, which is unlimited");
+        let config = check(file, environment, flags, &said).expect("a warning, and no error");
+        assert_eq!(config.client.connection_limit, None);
+    };
+    negative(&[], &["client.connection_limit=-1"], "flags: --client.connection_limit is -1");
+    negative(
+        &["WS_MAX_CLIENTS=2", "TIDEGATE_CLIENT_CONNECTION_LIMIT=-3"],
+        &[],
+        "environment: TIDEGATE_CLIENT_CONNECTION_LIMIT is -3",
+    );
+    check(
+        "a.toml\n[client]\nconnection_limit = -7\n",
+        &[],
+        &["client.ip_connection_limit=-1"],
+        "a.toml: client.connection_limit is -7; it counts as 0, which is unlimited\n\
+         flags: --client.ip_connection_limit is -1; it counts as 0, which is unlimited",
+    );
+    // Elsewhere a negative number is a mistake.
+    check(
+        "",
+        &[],
+        &["node.memory_limit=-1"],
+        "flags: --node.memory_limit is \"-1\"; expected at least 0 bytes",
+    );
     check(
         "",
         &["WS_MAX_CLIENTS=many"],
         &[],
         "environment: WS_MAX_CLIENTS is \"many\"; expected a whole number",
+    );
+}
+
+#[test]
+fn derived_limits_are_numbers_or_nothing() {
+    let limit = |file: &str, flags: &[&str]| accepted(file, &[], flags).http_server.connection_limit;
+    assert_eq!(limit("", &[]), Bound::Derived);
+    assert_eq!(limit("a.toml\n[http_server]\nconnection_limit = \"\"\n", &[]), Bound::Derived);
+    assert_eq!(limit("a.toml\n[http_server]\nconnection_limit = 0\n", &[]), Bound::Unlimited);
+    assert_eq!(limit("", &["http_server.connection_limit=0"]), Bound::Unlimited);
+    let seven = Bound::At(std::num::NonZero::new(7).unwrap());
+    assert_eq!(limit("a.toml\n[http_server]\nconnection_limit = 7\n", &[]), seven);
+    assert_eq!(limit("", &["http_server.connection_limit=7"]), seven);
+    check(
+        "",
+        &[],
+        &["http_server.connection_limit=few"],
+        "flags: --http_server.connection_limit is \"few\"; expected a whole number, or nothing",
+    );
+    check(
+        "",
+        &[],
+        &["node.resident_limit=-1"],
+        "flags: --node.resident_limit is \"-1\"; expected at least 0 bytes",
     );
 }
 

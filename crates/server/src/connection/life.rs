@@ -14,6 +14,9 @@ use crate::time::{now, ttl, unix_millis, until};
 
 /// How long the clean-up behind a connection may take: brokers and hooks that answer do so within this.
 const LEAVE: Duration = Duration::from_secs(10);
+/// How long a connection keeps its place during that clean-up. 500 ms: after the second that a client has to
+/// close, its place is another's within two.
+const PLACE: Duration = Duration::from_millis(500);
 const SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(2501, "subscription expired");
 
 impl<C: Connection> Driver<C> {
@@ -111,7 +114,21 @@ impl<C: Connection> Driver<C> {
         }
         self.subscriptions.detach(&mut self.outbox);
         let held = self.subscriptions.take();
-        let Driver { app, client, chores, registration, announced, .. } = self;
+        let Driver {
+            app,
+            client,
+            chores,
+            registration,
+            announced,
+            io,
+            outbox,
+            session,
+            work,
+            _permit: permit,
+            ..
+        } = self;
+        // The socket, and what is large: a place is given back when its memory is free.
+        drop((io, outbox, session, work));
         let Some(client) = client else { return };
         drop(registration);
         let farewell = async {
@@ -128,8 +145,11 @@ impl<C: Connection> Driver<C> {
                 app.hooks.disconnected(&client, why).await;
             }
         };
-        // A hook that hangs must not keep the server from stopping.
-        if tokio::time::timeout(LEAVE, farewell).await.is_err() {
+        let mut farewell = std::pin::pin!(farewell);
+        // A hook that hangs must not keep others out, nor the server from stopping.
+        let left = tokio::time::timeout(PLACE, farewell.as_mut()).await.is_ok();
+        drop(permit);
+        if !left && tokio::time::timeout(LEAVE, farewell).await.is_err() {
             tracing::warn!(client = %client.id, "clean-up took too long; given up");
         }
     }

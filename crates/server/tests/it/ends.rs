@@ -11,7 +11,7 @@ use crate::site::{Rules, Site, empty, free, settle};
 #[tokio::test(start_paused = true)]
 async fn a_permit_comes_back_however_a_connection_ends() {
     let rules = Rules { delay: Duration::from_secs(3), ..Rules::default() };
-    let caps = Caps { total: Some(2), per_network: None };
+    let caps = Caps { total: Some(2), ..Caps::default() };
     let site = Site::start(rules, |b| b.caps(caps));
     let ends = [
         "vanish",
@@ -73,8 +73,25 @@ async fn a_permit_comes_back_however_a_connection_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hook_that_hangs_keeps_no_place() {
+    let rules = Rules { delay: Duration::from_secs(8), ..Rules::default() };
+    let site = Site::start(rules, |b| b.caps(Caps { total: Some(1), ..Caps::default() }));
+    let mut guest = site.knock();
+    guest.connect("missed").await;
+    free(&site.handle, 0);
+    drop(guest);
+    settle().await;
+    // Its clean-up goes on, and it is still counted.
+    assert_eq!(site.rules.diary.read().len(), 2);
+    free(&site.handle, 0);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    free(&site.handle, 1);
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn caps_hold_and_who_is_turned_away_reads_nothing() {
-    let caps = Caps { total: Some(3), per_network: Some(2) };
+    let caps = Caps { total: Some(3), per_network: Some(2), ..Caps::default() };
     let site = Site::start(Rules::default(), |b| b.caps(caps));
     let from = |address: &str| Peer { address: Some(address.parse().unwrap()), ..Default::default() };
     let one = site.address.connect_as(from("10.0.0.1:1")).unwrap();

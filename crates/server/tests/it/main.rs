@@ -1,10 +1,12 @@
-//! Whole servers on the in-memory transport, under virtual time.
+//! Whole servers on the in-memory transport, under virtual time; and on real sockets.
 
+mod admission;
 mod closing;
 mod draining;
 mod ends;
 mod history;
 mod ordering;
+mod port;
 mod presence;
 mod site;
 mod slow;

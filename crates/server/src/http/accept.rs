@@ -1,0 +1,148 @@
+//! Accepting connections of an HTTP port, and serving the requests on them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::ConnectInfo;
+use hyper::body::{Frame, SizeHint};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tidegate_transport_ws::Acceptor;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use super::places::{Asking, Crowded, Place, Places};
+use crate::app::App;
+use crate::time::now;
+
+/// How long a peer may take to send a request's headers, or to send another request. 10 s, as for a
+/// WebSocket's handshake.
+const HEADERS: Duration = Duration::from_secs(10);
+/// Most bytes of a request's headers, and of what is buffered of its body.
+const BUFFER: usize = 16 * 1024;
+/// What those are told for whom there is no place. To come again after a second: who is silent has gone by then.
+const NO_PLACE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// Serves `router` on `listener` until told to stop, and returns when the last request is answered.
+pub(crate) async fn serve(listener: TcpListener, router: Router, app: Arc<App>, stop: CancellationToken) {
+    let places = Places::new(app.settings.http.clone());
+    let tasks = TaskTracker::new();
+    let mut acceptor = Acceptor::new(listener);
+    loop {
+        let (stream, address) = tokio::select! {
+            accepted = acceptor.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        match enter(&places, address.ip()).await {
+            Ok(place) => {
+                let router = router.clone();
+                tasks.spawn(connection(stream, address, router, place, places.clone(), stop.clone()));
+            }
+            Err(_) => {
+                app.meters.refused("http_connection_limit");
+                // No task for it, and no waiting: what the socket does not take at once, the peer does not get.
+                let _ = socket2::SockRef::from(&stream).send(NO_PLACE);
+            }
+        }
+    }
+    drop(acceptor);
+    tasks.close();
+    tasks.wait().await;
+}
+
+/// A place for a connection that has come, perhaps that of another.
+async fn enter(places: &Arc<Places>, address: IpAddr) -> Result<Arc<Place>, Crowded> {
+    let entered = match places.enter(address, now(), false) {
+        Err(Crowded::Hasty) => {
+            // Many come at once, and accepting runs ahead. The requests of those who have come already are
+            // looked at first: once for the runtime to hear of them, once for their tasks to read them.
+            yield_now().await;
+            yield_now().await;
+            places.enter(address, now(), true)
+        }
+        entered => entered,
+    };
+    let (place, at_anothers_cost) = entered?;
+    if at_anothers_cost {
+        // The other's task lets go of its descriptor before one more is taken.
+        yield_now().await;
+    }
+    Ok(Arc::new(place))
+}
+
+/// Serves the requests of one connection; one that is upgraded goes on in a task of its own.
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+    place: Arc<Place>,
+    places: Arc<Places>,
+    stop: CancellationToken,
+) {
+    // What is written goes out at once: it was put together before.
+    let _ = stream.set_nodelay(true);
+    let asker = place.clone();
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        let asking = asker.ask();
+        let client = places.trusted().client(address, request.headers());
+        request.extensions_mut().insert(ConnectInfo(client));
+        let answer = router.clone().call(request);
+        async move {
+            let answer = answer.await?;
+            Ok::<_, std::convert::Infallible>(answer.map(|body| Answer { body, _asking: asking }))
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(BUFFER);
+    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let done = tokio::select! {
+        done = connection.as_mut() => done,
+        () = place.given_up() => {
+            tracing::debug!(%address, "http: given up for another connection");
+            return;
+        }
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = done {
+        tracing::debug!(%error, %address, "http");
+    }
+}
+
+/// The body of an answer: the request is under way until it is out.
+struct Answer {
+    body: Body,
+    _asking: Asking,
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

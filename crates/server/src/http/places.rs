@@ -1,0 +1,219 @@
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidegate_core::admission::network;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+
+use super::Trusted;
+
+/// How many connections an HTTP port holds that are no clients: those that ask something, those that have
+/// not asked yet, and those kept open for another request. A WebSocket leaves them with its upgrade.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// In all, per port; `None` is unlimited. A connection over it takes the place of the one that has been
+    /// silent longest, in the network that holds most: peers that connect and say nothing cannot keep out
+    /// those that ask.
+    pub connections: Option<usize>,
+    /// From one network, per port, trusted proxies excepted; `None` is unlimited. A connection over it
+    /// takes the place of the silent one of its own network.
+    pub per_network: Option<usize>,
+    /// The reverse proxies that are believed.
+    pub trusted: Trusted,
+}
+
+/// The connections of an HTTP port.
+#[derive(Debug)]
+pub(super) struct Places {
+    limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    members: HashMap<u64, Member>,
+    /// Of each network, those to give up first come first: the silent ones, the oldest before others.
+    networks: HashMap<IpAddr, BTreeSet<Rank>>,
+    last: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    network: IpAddr,
+    /// Requests under way: at most one over HTTP/1.1.
+    requests: usize,
+    /// Since when it has asked, or been silent.
+    since: Instant,
+    given_up: CancellationToken,
+}
+
+/// Whether it asks, since when, and which it is.
+type Rank = (bool, Instant, u64);
+
+/// A connection's place. Dropping it frees the place.
+#[derive(Debug)]
+pub(super) struct Place {
+    places: Arc<Places>,
+    id: u64,
+    given_up: CancellationToken,
+}
+
+/// A request under way. Dropping it ends the request.
+#[derive(Debug)]
+pub(super) struct Asking(Arc<Place>);
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crowded {
+    /// Only a connection that has just come could be given up: it may be about to ask.
+    Hasty,
+    /// Everybody has asked something.
+    Busy,
+}
+
+/// How long a connection may be silent before it is given up without a second look. 1 s.
+const HASTE: Duration = Duration::from_secs(1);
+/// How long a request may take before it may be given up for another. 10 s: the API answers in milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Places {
+    pub(super) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, state: Mutex::default() })
+    }
+
+    pub(super) fn trusted(&self) -> &Trusted {
+        &self.limits.trusted
+    }
+
+    /// A place for a peer, and whether another was given up for it; `hurry`: also one that has just come.
+    ///
+    /// # Errors
+    /// [`Crowded`], and nothing has changed.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        now: Instant,
+        hurry: bool,
+    ) -> Result<(Place, bool), Crowded> {
+        let Limits { connections, per_network, trusted } = &self.limits;
+        let per_network = per_network.filter(|_| !trusted.contains(address));
+        let network = network(address);
+        let mut state = self.lock();
+        let same = state.networks.get(&network).map_or(0, BTreeSet::len);
+        let crowded = if per_network.is_some_and(|most| same >= most) {
+            Some(network)
+        } else if connections.is_some_and(|most| state.members.len() >= most) {
+            Some(state.largest(now).ok_or(Crowded::Busy)?)
+        } else {
+            None
+        };
+        let other = match crowded {
+            Some(network) => state.give_up(network, now, hurry)?,
+            None => None,
+        };
+        let given_up = CancellationToken::new();
+        state.last += 1;
+        let id = state.last;
+        let member = Member { network, requests: 0, since: now, given_up: given_up.clone() };
+        state.networks.entry(network).or_default().insert(member.rank(id));
+        state.members.insert(id, member);
+        drop(state);
+        let at_anothers_cost = other.is_some();
+        if let Some(other) = other {
+            // It wakes the other's task: not under the lock.
+            other.given_up.cancel();
+        }
+        Ok((Place { places: self.clone(), id, given_up }, at_anothers_cost))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics half way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The network with the most connections of those that have one to give up.
+    fn largest(&self, now: Instant) -> Option<IpAddr> {
+        let candidates = self.networks.iter().filter_map(|(network, ranks)| {
+            let first = ranks.first().filter(|rank| expendable(rank, now))?;
+            Some((ranks.len(), Reverse(first.1), *network))
+        });
+        candidates.max().map(|(.., network)| network)
+    }
+
+    /// Takes out the first connection of a network.
+    fn give_up(&mut self, network: IpAddr, now: Instant, hurry: bool) -> Result<Option<Member>, Crowded> {
+        let first = self.networks.get(&network).and_then(|ranks| ranks.first()).copied();
+        let rank = first.filter(|rank| expendable(rank, now)).ok_or(Crowded::Busy)?;
+        if !hurry && now.saturating_duration_since(rank.1) < HASTE {
+            return Err(Crowded::Hasty);
+        }
+        Ok(self.remove(rank.2))
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Member> {
+        let member = self.members.remove(&id)?;
+        if let Some(ranks) = self.networks.get_mut(&member.network) {
+            ranks.remove(&member.rank(id));
+            if ranks.is_empty() {
+                self.networks.remove(&member.network);
+            }
+        }
+        Some(member)
+    }
+
+    fn change(&mut self, id: u64, now: Instant, change: impl FnOnce(&mut usize)) {
+        // It may have been given up.
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let before = member.rank(id);
+        change(&mut member.requests);
+        member.since = now;
+        let after = member.rank(id);
+        let ranks = self.networks.entry(member.network).or_default();
+        ranks.remove(&before);
+        ranks.insert(after);
+    }
+}
+
+impl Member {
+    fn rank(&self, id: u64) -> Rank {
+        (self.requests > 0, self.since, id)
+    }
+}
+
+impl Place {
+    /// Waits until the place is given to another: the connection is to end.
+    pub(super) fn given_up(&self) -> WaitForCancellationFuture<'_> {
+        self.given_up.cancelled()
+    }
+
+    /// Notes that a request has come.
+    pub(super) fn ask(self: &Arc<Self>) -> Asking {
+        self.places.lock().change(self.id, crate::time::now(), |requests| *requests += 1);
+        Asking(self.clone())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let member = self.places.lock().remove(self.id);
+        drop(member);
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.places.lock().change(self.0.id, crate::time::now(), |requests| *requests -= 1);
+    }
+}
+
+/// Whether it may be given up: it is silent, or it has asked long ago.
+fn expendable((asks, since, _): &Rank, now: Instant) -> bool {
+    !asks || now.saturating_duration_since(*since) >= PATIENCE
+}
