@@ -21,9 +21,10 @@ PATIENCE = 30.0
 
 
 class Server:
-    """A server that is ready; `config` is laid over `../config.json`."""
+    """A server that is ready; `config` is laid over `../config.json`, and it has so many descriptors."""
 
-    def __init__(self, config=None):
+    def __init__(self, config=None, descriptors=None):
+        self._descriptors = descriptors
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="tidegate-")
         self.config = Path(self._folder.name) / "config.json"
@@ -38,10 +39,17 @@ class Server:
     def websocket(self):
         return f"ws://127.0.0.1:{self.port}/connection/websocket"
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def start(self):
         """Starts the process, again after `halt`, and waits until it is ready."""
         self._log = open(Path(self._folder.name) / "log", "w+")
-        self._process = subprocess.Popen(command(self.config), stdout=self._log, stderr=subprocess.STDOUT)
+        limit = f"ulimit -n {self._descriptors} && " if self._descriptors else ""
+        # The shell becomes the server: signals and figures are the server's.
+        shell = ["sh", "-c", limit + 'exec "$@"', "sh", *command(self.config)]
+        self._process = subprocess.Popen(shell, stdout=self._log, stderr=subprocess.STDOUT)
         atexit.register(self._process.kill)
         deadline = time.monotonic() + PATIENCE
         while not self._ready():
@@ -99,9 +107,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(config=None):
+def serving(config=None, descriptors=None):
     """A server for the length of a block; it must end well."""
-    server = Server(config)
+    server = Server(config, descriptors)
     try:
         yield server
     finally:
