@@ -11,6 +11,8 @@ use socket2::SockRef;
 use tidegate_core::outbox::Batch;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(feature = "tls")]
+use tokio_rustls::server::TlsStream;
 
 use crate::Options;
 
@@ -20,6 +22,8 @@ pub struct Io(Kind);
 
 enum Kind {
     Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<Staged<TlsStream<TcpStream>>>),
     Other(Box<Staged<dyn Stream>>),
 }
 
@@ -43,11 +47,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 const SLICES: usize = 64;
 /// Bytes that are copied at a time for a stream that is not a TCP socket: a TLS record.
 const STAGED: usize = 16 * 1024;
+/// Encrypted bytes that wait in a TLS session for the socket to take them. Two records: of a stalled reader's
+/// memory, what lies between the outbox and the kernel is this and one staged piece.
+#[cfg(feature = "tls")]
+const ENCRYPTED: usize = 2 * STAGED;
 
 impl Io {
     /// Anything that reads and writes.
     pub fn other(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self(Kind::Other(Box::new(Staged { buffer: BytesMut::new(), unflushed: false, stream })))
+        Self(Kind::Other(Box::new(Staged::new(stream))))
     }
 
     /// Whether it is a TCP socket, written to without a copy.
@@ -57,8 +65,12 @@ impl Io {
 
     /// Sets the socket up, if it is one. What does not work is left: the connection works without.
     pub(crate) fn tune(&self, options: &Options) {
-        let Kind::Tcp(stream) = &self.0 else { return };
-        let socket = SockRef::from(stream);
+        let socket = match &self.0 {
+            Kind::Tcp(stream) => SockRef::from(stream),
+            #[cfg(feature = "tls")]
+            Kind::Tls(staged) => SockRef::from(staged.stream.get_ref().0),
+            Kind::Other(_) => return,
+        };
         if options.nodelay
             && let Err(error) = socket.set_tcp_nodelay(true)
         {
@@ -79,6 +91,8 @@ impl Io {
         // without a system call.
         match &mut self.0 {
             Kind::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut buffer))?,
+            #[cfg(feature = "tls")]
+            Kind::Tls(staged) => ready!(Pin::new(&mut staged.stream).poll_read(cx, &mut buffer))?,
             Kind::Other(staged) => ready!(Pin::new(&mut staged.stream).poll_read(cx, &mut buffer))?,
         }
         Poll::Ready(Ok(buffer.filled().len()))
@@ -95,14 +109,9 @@ impl Io {
                     result => return Poll::Ready(result),
                 }
             },
-            Kind::Other(staged) => {
-                ready!(staged.poll_push(cx))?;
-                let taken = staged.stage(batch);
-                if let Poll::Ready(Err(error)) = staged.poll_push(cx) {
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Ready(Ok(taken))
-            }
+            #[cfg(feature = "tls")]
+            Kind::Tls(staged) => staged.poll_take(cx, batch),
+            Kind::Other(staged) => staged.poll_take(cx, batch),
         }
     }
 
@@ -110,6 +119,8 @@ impl Io {
     pub(crate) fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
             Kind::Tcp(stream) => stream.poll_write_ready(cx),
+            #[cfg(feature = "tls")]
+            Kind::Tls(staged) => staged.poll_push(cx),
             Kind::Other(staged) => staged.poll_push(cx),
         }
     }
@@ -118,10 +129,9 @@ impl Io {
     pub(crate) fn push(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match &mut self.0 {
             Kind::Tcp(_) => Ok(()),
-            Kind::Other(staged) => match staged.poll_push(cx) {
-                Poll::Ready(result) => result,
-                Poll::Pending => Ok(()),
-            },
+            #[cfg(feature = "tls")]
+            Kind::Tls(staged) => staged.push(cx),
+            Kind::Other(staged) => staged.push(cx),
         }
     }
 
@@ -129,10 +139,9 @@ impl Io {
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.0 {
             Kind::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Kind::Other(staged) => {
-                ready!(staged.poll_push(cx))?;
-                Pin::new(&mut staged.stream).poll_shutdown(cx)
-            }
+            #[cfg(feature = "tls")]
+            Kind::Tls(staged) => staged.poll_shutdown(cx),
+            Kind::Other(staged) => staged.poll_shutdown(cx),
         }
     }
 }
@@ -143,16 +152,53 @@ impl From<TcpStream> for Io {
     }
 }
 
+#[cfg(feature = "tls")]
+impl From<TlsStream<TcpStream>> for Io {
+    fn from(mut stream: TlsStream<TcpStream>) -> Self {
+        stream.get_mut().1.set_buffer_limit(Some(ENCRYPTED));
+        Self(Kind::Tls(Box::new(Staged::new(stream))))
+    }
+}
+
 impl fmt::Debug for Io {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Tcp(stream) => f.debug_tuple("Io").field(stream).finish(),
+            #[cfg(feature = "tls")]
+            Kind::Tls(staged) => f.debug_tuple("Io").field(staged.stream.get_ref().0).finish(),
             Kind::Other(_) => f.write_str("Io(other)"),
         }
     }
 }
 
-impl Staged<dyn Stream> {
+impl<S> Staged<S> {
+    fn new(stream: S) -> Self {
+        Self { buffer: BytesMut::new(), unflushed: false, stream }
+    }
+}
+
+impl<S: Stream + ?Sized> Staged<S> {
+    /// Takes the batch's beginning, once what was taken before has left.
+    fn poll_take(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Poll<io::Result<usize>> {
+        ready!(self.poll_push(cx))?;
+        let taken = self.stage(batch);
+        self.push(cx)?;
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Goes on with what was taken; `Ok` if it has to wait.
+    fn push(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.poll_push(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_push(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
     /// Writes and flushes what is here.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.buffer.is_empty() {

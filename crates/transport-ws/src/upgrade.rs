@@ -21,11 +21,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
 use tidegate_core::transport::Peer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::{Options, Rejection, WebSocket, handshake};
+use crate::{Io, Options, Rejection, WebSocket, handshake};
 
 /// A request for a WebSocket, as an axum extractor.
 ///
@@ -149,13 +150,33 @@ impl fmt::Debug for Upgraded {
 
 /// The connection without what served HTTP over it, where the socket can be had.
 fn websocket(upgraded: hyper::upgrade::Upgraded, options: &Options) -> WebSocket {
-    let upgraded = match downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => return WebSocket::with_read_ahead(parts.io.into_inner(), options, &parts.read_buf),
+    let upgraded = match over::<TcpStream>(upgraded, options) {
+        Ok(connection) => return connection,
         Err(upgraded) => upgraded,
     };
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => WebSocket::with_read_ahead(parts.io.into_inner(), options, &parts.read_buf),
-        Err(upgraded) => WebSocket::new(crate::Io::other(TokioIo::new(upgraded)), options),
+    #[cfg(feature = "tls")]
+    let upgraded = match over::<tokio_rustls::server::TlsStream<TcpStream>>(upgraded, options) {
+        Ok(connection) => return connection,
+        Err(upgraded) => upgraded,
+    };
+    WebSocket::new(Io::other(TokioIo::new(upgraded)), options)
+}
+
+/// The connection over the stream that was served, if it is an `S`.
+fn over<S>(
+    upgraded: hyper::upgrade::Upgraded,
+    options: &Options,
+) -> Result<WebSocket, hyper::upgrade::Upgraded>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + Into<Io> + 'static,
+{
+    // Behind `hyper_util`'s server that finds out the version of HTTP, and behind hyper's own.
+    match downcast::<TokioIo<S>>(upgraded) {
+        Ok(parts) => Ok(WebSocket::with_read_ahead(parts.io.into_inner(), options, &parts.read_buf)),
+        Err(upgraded) => {
+            let parts = upgraded.downcast::<TokioIo<S>>()?;
+            Ok(WebSocket::with_read_ahead(parts.io.into_inner(), options, &parts.read_buf))
+        }
     }
 }
 

@@ -1,3 +1,6 @@
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::future::poll_fn;
 use std::task::Waker;
 

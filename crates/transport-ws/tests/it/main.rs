@@ -4,3 +4,4 @@ mod closing;
 mod handshake;
 mod messages;
 mod support;
+mod tls;

@@ -78,9 +78,9 @@ impl Server {
     }
 }
 
-type Shared = (Options, mpsc::UnboundedSender<Accepted>);
+pub(crate) type Shared = (Options, mpsc::UnboundedSender<Accepted>);
 
-async fn upgrade(State((options, tx)): State<Shared>, upgrade: Upgrade) -> Response {
+pub(crate) async fn upgrade(State((options, tx)): State<Shared>, upgrade: Upgrade) -> Response {
     if upgrade.headers().contains_key("x-full") {
         return upgrade.refuse(&options);
     }
