@@ -45,17 +45,24 @@ use crate::handle::Handle;
 /// keep.
 pub fn router(handle: Handle, options: ApiOptions) -> Router {
     let ApiOptions { prefix, key, insecure, body_limit, channels, rpc } = options;
-    let prefix = prefix.trim_matches('/');
-    let path = |method: &str| match prefix {
-        "" => format!("/{method}"),
-        prefix => format!("/{prefix}/{method}"),
-    };
-    let mut router = Router::new().route(&path("batch"), post(batch::batch));
+    let mut router = Router::new().route(&path(&prefix, "batch"), post(batch::batch));
     for (method, prepare) in METHODS {
-        router = router.route(&path(method), route(prepare));
+        router = router.route(&path(&prefix, method), route(prepare));
     }
     let api = Api { handle, key, insecure, body_limit, channels, rpc };
     router.layer(DefaultBodyLimit::max(body_limit)).with_state(Arc::new(api))
+}
+
+/// The paths of [`router`]'s methods behind `prefix`.
+pub fn paths(prefix: &str) -> impl Iterator<Item = String> {
+    METHODS.iter().map(|(method, _)| *method).chain(["batch"]).map(move |method| path(prefix, method))
+}
+
+fn path(prefix: &str, method: &str) -> String {
+    match prefix.trim_matches('/') {
+        "" => format!("/{method}"),
+        prefix => format!("/{prefix}/{method}"),
+    }
 }
 
 /// How the API is served.

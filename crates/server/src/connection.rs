@@ -389,7 +389,7 @@ impl<C: Connection> Driver<C> {
                 // The client closes: answer its close frame (RFC 6455 §5.5.1), and do not wait.
                 let why = Disconnect { code: code.unwrap_or(1000), reason: "".into() };
                 self.farewell(&why);
-                self.phase = Phase::Closing(CLOSED, now + self.app.settings.close_timeout);
+                self.phase = Phase::Closing(CLOSED, now + self.app.settings().close_timeout);
             }
         }
         Ok(())
@@ -428,7 +428,7 @@ impl<C: Connection> Driver<C> {
             self.outbox.reply(push, None);
         }
         self.farewell(&why);
-        self.phase = Phase::Closing(why, now + self.app.settings.close_timeout);
+        self.phase = Phase::Closing(why, now + self.app.settings().close_timeout);
     }
 
     fn farewell(&mut self, why: &Disconnect) {
@@ -481,7 +481,7 @@ impl<C: Connection> Driver<C> {
             _ => {}
         }
         if let Some(stall) = &mut self.stalled {
-            let settings = &self.app.settings;
+            let settings = self.app.settings();
             if now >= stall.since + settings.stalled_close_delay {
                 self.close(SLOW, now);
             } else if now >= stall.judged + settings.write_timeout {
@@ -508,8 +508,8 @@ impl<C: Connection> Driver<C> {
             Phase::Draining(_) => None,
         };
         let stalled = self.stalled.map(|stall| {
-            (stall.judged + self.app.settings.write_timeout)
-                .min(stall.since + self.app.settings.stalled_close_delay)
+            (stall.judged + self.app.settings().write_timeout)
+                .min(stall.since + self.app.settings().stalled_close_delay)
         });
         let next = [phase, stalled, self.expires, self.upkeep].into_iter().flatten().min();
         if let Some(next) = next

@@ -5,10 +5,14 @@ use tidegate_core::broker::{BrokerError, PublishOptions, Published};
 use tidegate_core::call::{Call, RefreshCall, SubscribeCall};
 use tidegate_core::registry::Member;
 use tidegate_core::transport::{Connection, Peer};
-use tidegate_core::{Caps, Channel, Disconnect, Figures, Health, Hub, NotAdmitted, Permit, Publication};
+use tidegate_core::{
+    Authenticator, Caps, Channel, Disconnect, Figures, Health, Hub, NotAdmitted, Permit, Publication,
+};
 
 use crate::app::App;
 use crate::connection;
+use crate::server::Shutdown;
+use crate::settings::Settings;
 
 /// What an application does with a running server: publish, and reach its clients.
 ///
@@ -215,6 +219,29 @@ impl Handle {
     pub fn serve(&self, io: impl Connection, peer: Peer, permit: Permit) {
         let app = self.app.clone();
         self.app.tasks.spawn(connection::serve(app, io, peer, permit));
+    }
+
+    /// Holds connections to these bounds from now on. What a connection or a subscription was given when it
+    /// began (how often it is pinged, what its policy is) it keeps; nobody is sent away for having more
+    /// than is allowed now.
+    pub fn set_settings(&self, settings: Settings) {
+        self.app.settings.store(Arc::new(settings));
+    }
+
+    /// Admits connections within these caps from now on. Who is in stays in.
+    pub fn set_caps(&self, caps: Caps) {
+        self.app.admission.limit(caps);
+    }
+
+    /// Stops like this, when it comes to it.
+    pub fn set_shutdown(&self, shutdown: Shutdown) {
+        self.app.shutdown.store(Arc::new(shutdown));
+    }
+
+    /// Lets `authenticator` judge clients from now on. What clients were granted
+    /// before, they keep.
+    pub fn set_authenticator(&self, authenticator: impl Authenticator) {
+        self.app.authenticator.store(Arc::new(Arc::new(authenticator)));
     }
 
     fn call(&self, target: &Target, call: impl Fn() -> Call) -> usize {

@@ -2,8 +2,11 @@
 
 mod accept;
 mod forwarded;
+mod headers;
 mod places;
+mod port;
 mod probes;
+mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,8 +22,11 @@ use crate::handle::Handle;
 
 pub(crate) use accept::serve;
 pub use forwarded::Trusted;
+pub use headers::PAGE as PAGE_HEADERS;
 pub use places::Limits;
+pub use port::{Port, Routes};
 pub use probes::{Metrics, health, metrics, ready};
+pub use tls::{Certificate, Tls, TlsError};
 
 /// The route at which clients connect by WebSocket, to be mounted in any axum router that is served with
 /// [`ConnectInfo`](axum::extract::ConnectInfo), beside whatever else stands on that port.

@@ -5,6 +5,8 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use axum::routing::get;
 
+use crate::http;
+
 /// The page and what belongs to it, at `path` (`/`, or `/demo` where another page stands at `/`).
 pub fn routes(path: &str) -> Router {
     let page = || async { file("text/html; charset=utf-8", include_str!("page/index.html")) };
@@ -13,18 +15,14 @@ pub fn routes(path: &str) -> Router {
     Router::new().route(path, get(page)).route("/page.css", get(style)).route("/page.js", get(script))
 }
 
-/// Everything comes from this server, and nobody else may show it in a frame.
-const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; \
-                      base-uri 'none'; form-action 'self'";
+/// The paths of [`routes`].
+pub fn paths(path: &str) -> [String; 3] {
+    [path.to_owned(), "/page.css".to_owned(), "/page.js".to_owned()]
+}
 
 fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, text)
+    (http::PAGE_HEADERS, [(header::CONTENT_TYPE, kind)], text)
 }
+
+#[cfg(test)]
+mod tests;

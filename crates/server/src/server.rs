@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tidegate_core::transport::{Incoming, Listener};
 use tidegate_core::{
     Admission, Authenticator, Broker, Budget, Caps, Disconnect, ExactRouter, Fanout, Health, Hooks, Hub,
     MemoryBroker, NoHooks, Permit, Protocol, Router, Window,
 };
 use tidegate_protocol::Centrifuge;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::connection;
 use crate::handle::{Handle, Node};
+use crate::http::{Port, Routes};
 use crate::meters::Meters;
 use crate::settings::Settings;
 use crate::wheel::Wheel;
@@ -38,7 +39,6 @@ use crate::wheel::Wheel;
 pub struct Server {
     app: Arc<App>,
     fronts: Vec<Front>,
-    shutdown: Shutdown,
     stop: CancellationToken,
 }
 
@@ -114,7 +114,7 @@ impl Server {
     ///
     /// Not cancel safe: a server that is dropped while it runs cuts its clients off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Stopped {
-        let Self { app, fronts, shutdown: how, stop } = self;
+        let Self { app, fronts, stop } = self;
         let upkeep = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(until(upkeep.clone(), app.wheel.clone().run()));
@@ -127,6 +127,7 @@ impl Server {
             tasks.spawn(front(app.clone(), stop.clone()));
         }
         shutdown.await;
+        let how = *app.shutdown.load_full();
         let stopped = drain(&app, how).await;
         stop.cancel();
         upkeep.cancel();
@@ -174,17 +175,21 @@ impl Builder {
         self
     }
 
-    /// Serves HTTP on `listener`: the routes that `routes` makes, [`http::websocket`](crate::http::websocket)
+    /// Serves HTTP on `port`: the routes that `routes` makes, [`http::websocket`](crate::http::websocket)
     /// among them, for example. [`Settings::http`] bounds the connections that are no clients, and says which
     /// proxies are believed.
-    pub fn http(
+    ///
+    /// `port` is a [`TcpListener`](tokio::net::TcpListener), or one [with TLS](Port::tls). `routes` makes a
+    /// router, or [`Routes`] that can be replaced while the server runs.
+    pub fn http<R: Into<Routes>>(
         mut self,
-        listener: TcpListener,
-        routes: impl FnOnce(Handle) -> axum::Router + Send + 'static,
+        port: impl Into<Port>,
+        routes: impl FnOnce(Handle) -> R + Send + 'static,
     ) -> Self {
+        let port = port.into();
         self.fronts.push(Box::new(|app, stop| {
-            let routes = routes(Handle::new(app.clone()));
-            Box::pin(crate::http::serve(listener, routes, app, stop))
+            let routes = routes(Handle::new(app.clone())).into();
+            Box::pin(crate::http::serve(port, routes, app, stop))
         }));
         self
     }
@@ -237,10 +242,11 @@ impl Builder {
         }
         let app = Arc::new(App {
             hub: Hub::new(router, broker, fanout, budget),
-            authenticator: self.authenticator,
+            authenticator: ArcSwap::from_pointee(self.authenticator),
             hooks: self.hooks,
             protocols,
-            settings: self.settings,
+            settings: ArcSwap::from_pointee(self.settings),
+            shutdown: ArcSwap::from_pointee(self.shutdown),
             admission: Admission::new(self.caps),
             wheel: Wheel::new(tokio::time::Instant::now().into_std()),
             meters: Meters::new(),
@@ -250,7 +256,7 @@ impl Builder {
             started: tokio::time::Instant::now().into_std(),
             node: self.node,
         });
-        Server { app, fronts: self.fronts, shutdown: self.shutdown, stop: CancellationToken::new() }
+        Server { app, fronts: self.fronts, stop: CancellationToken::new() }
     }
 }
 
@@ -262,7 +268,7 @@ impl std::fmt::Debug for Builder {
 
 /// Takes what a listener brings, until told to stop.
 async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationToken) {
-    let refusals = Arc::new(Semaphore::new(app.settings.refusals));
+    let refusals = Arc::new(Semaphore::new(app.settings().refusals));
     loop {
         let incoming = tokio::select! {
             incoming = listener.accept() => incoming,

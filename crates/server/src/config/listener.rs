@@ -20,8 +20,16 @@ pub struct HttpServer {
     /// TCP port of API, metrics, health and admin; `None` serves them on `port`.
     #[serde(deserialize_with = "form::some_port")]
     pub internal_port: Option<u16>,
-    /// TLS of the public server.
+    /// TLS of the public server, and of the internal one unless it has its own.
     pub tls: Tls,
+    /// Whether `tls` is of the public server only.
+    pub tls_external: bool,
+    /// Time between looks at the files of certificates; `None` looks on SIGHUP only. 1m: a certificate is
+    /// renewed weeks before its end.
+    #[serde(deserialize_with = "form::some_duration")]
+    pub tls_check_interval: Option<Duration>,
+    /// TLS of the internal server, instead of `tls`.
+    pub internal_tls: Tls,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Connections of the port that are no clients; derived from the descriptors.
@@ -39,6 +47,8 @@ pub struct Tls {
     pub cert_pem: String,
     /// Private key: a file, PEM or base64 PEM.
     pub key_pem: Secret,
+    /// Authorities of client certificates: a file, PEM or base64 PEM. Empty asks clients for none.
+    pub client_ca_pem: String,
 }
 
 /// `http_api`: the HTTP API.

@@ -48,7 +48,7 @@ impl<C: Connection> Driver<C> {
         let client =
             Arc::new(Client { id: id.clone(), info: Arc::new(info), transport, meta: identity.meta.clone() });
         let app = self.app.clone();
-        let settings = &app.settings;
+        let settings = app.settings();
         let (policy, limit) = (settings.duplicate_user, settings.user_connection_limit);
         let admit = |others: usize| match policy {
             DuplicateUser::TakeOver => true,
@@ -103,7 +103,7 @@ impl<C: Connection> Driver<C> {
             }));
             return;
         };
-        if self.subscriptions.len() >= self.app.settings.channel_limit {
+        if self.subscriptions.len() >= self.app.settings().channel_limit {
             return self.close(CHANNEL_LIMIT, now);
         }
         let recover = connecting.positions.remove(&call.channel);
@@ -115,7 +115,7 @@ impl<C: Connection> Driver<C> {
     pub(super) fn grant_server_side(&mut self, wanted: Wanted, client: Arc<Client>, call: SubscribeCall) {
         let app = self.app.clone();
         self.work = Some(Box::pin(async move {
-            let grant = app.authenticator.subscribe_server_side(&client, &call).await;
+            let grant = app.authenticator().subscribe_server_side(&client, &call).await;
             let grant = grant.map(|grant| SubscribeGrant {
                 info: if call.info.is_empty() { grant.info } else { call.info },
                 data: if call.data.is_empty() { grant.data } else { call.data },

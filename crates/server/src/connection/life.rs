@@ -29,7 +29,7 @@ impl<C: Connection> Driver<C> {
         let (app, channel) = (self.app.clone(), channel.clone());
         self.chores.push_back(Box::pin(async move {
             let broker = app.hub.broker();
-            let ttl = app.settings.presence_update_interval * 3;
+            let ttl = app.settings().presence_update_interval * 3;
             if present && let Err(error) = broker.add_presence(&channel, &info, ttl, now).await {
                 tracing::warn!(%channel, %error, "presence not added");
             }
@@ -49,7 +49,7 @@ impl<C: Connection> Driver<C> {
     /// Tells presence again, and ends subscriptions that have expired.
     pub(super) fn upkeep(&mut self, now: Instant) {
         self.upkeep = None;
-        let grace = self.app.settings.expired_sub_close_delay;
+        let grace = self.app.settings().expired_sub_close_delay;
         let unix = unix_millis() / 1000;
         let mut expired = Vec::new();
         let mut present = Vec::new();
@@ -70,7 +70,7 @@ impl<C: Connection> Driver<C> {
         if !present.is_empty() {
             let app = self.app.clone();
             self.chores.push_back(Box::pin(async move {
-                let ttl = app.settings.presence_update_interval * 3;
+                let ttl = app.settings().presence_update_interval * 3;
                 for (channel, info) in present {
                     if let Err(error) = app.hub.broker().add_presence(&channel, &info, ttl, now).await {
                         tracing::warn!(%channel, %error, "presence not renewed");
@@ -86,13 +86,13 @@ impl<C: Connection> Driver<C> {
         let needed =
             |held: &Held| held.expire_at > 0 || held.known.as_deref().is_some_and(|known| known.present);
         if self.upkeep.is_none() && self.subscriptions.iter().any(needed) {
-            self.upkeep = Some(now + self.app.settings.presence_update_interval);
+            self.upkeep = Some(now + self.app.settings().presence_update_interval);
         }
     }
 
     /// Lets the connection live until a moment in seconds since 1970, or for ever.
     pub(super) fn expire_at(&mut self, expire_at: i64, client_refresh: bool, now: Instant) {
-        let grace = if client_refresh { self.app.settings.expired_close_delay } else { Duration::ZERO };
+        let grace = if client_refresh { self.app.settings().expired_close_delay } else { Duration::ZERO };
         self.expires = (expire_at > 0).then(|| now + until(expire_at) + grace);
     }
 

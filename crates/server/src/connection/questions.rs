@@ -17,7 +17,7 @@ pub(super) async fn publish(
     data: Bytes,
     subscribed: bool,
 ) -> Result<Response, Refusal> {
-    let grant = app.authenticator.publish(client, &channel, &data, subscribed).await?;
+    let grant = app.authenticator().publish(client, &channel, &data, subscribed).await?;
     if app.is_draining() {
         return Err(ClientError::NOT_AVAILABLE.into());
     }
@@ -43,7 +43,7 @@ pub(super) async fn presence(
     stats: bool,
     now: Instant,
 ) -> Result<Response, Refusal> {
-    app.authenticator.presence(client, channel, subscribed).await?;
+    app.authenticator().presence(client, channel, subscribed).await?;
     let broker = app.hub.broker();
     if stats {
         let stats = broker.presence_stats(channel, now).await;
@@ -59,8 +59,8 @@ pub(super) async fn history(
     subscribed: bool,
     now: Instant,
 ) -> Result<Response, Refusal> {
-    let bounds = app.authenticator.history(client, &request.channel, subscribed).await?;
-    let most = app.settings.history_limit;
+    let bounds = app.authenticator().history(client, &request.channel, subscribed).await?;
+    let most = app.settings().history_limit;
     request.limit = Some(request.limit.map_or(most, |limit| limit.min(most)));
     app.hub.broker().history(&request, &bounds, now).await.map(Response::History).map_err(|e| refusal(&e))
 }

@@ -48,7 +48,7 @@ impl<C: Connection> Driver<C> {
                 }
                 self.work = Some(Box::pin(async move {
                     let Peer { transport, .. } = *peer;
-                    let identity = app.authenticator.connect(&request, &peer).await;
+                    let identity = app.authenticator().connect(&request, &peer).await;
                     Step::Admitted(request, transport, identity)
                 }));
             }
@@ -100,7 +100,7 @@ impl<C: Connection> Driver<C> {
             }
             (Request::Refresh { token }, Some(client)) => {
                 self.work = Some(Box::pin(async move {
-                    Step::Refreshed(app.authenticator.refresh(&client, &token).await)
+                    Step::Refreshed(app.authenticator().refresh(&client, &token).await)
                 }));
             }
             (Request::SubRefresh { channel, token }, Some(client)) => {
@@ -111,7 +111,7 @@ impl<C: Connection> Driver<C> {
                     return self.answer(Err(ClientError::BAD_REQUEST.into()), now);
                 }
                 self.work = Some(Box::pin(async move {
-                    let refreshed = app.authenticator.sub_refresh(&client, &channel, &token).await;
+                    let refreshed = app.authenticator().sub_refresh(&client, &channel, &token).await;
                     Step::SubRefreshed(channel, refreshed)
                 }));
             }
@@ -171,7 +171,7 @@ impl<C: Connection> Driver<C> {
                 if self.subscriptions.get(&call.channel).is_some() {
                     return;
                 }
-                if self.subscriptions.len() >= self.app.settings.channel_limit {
+                if self.subscriptions.len() >= self.app.settings().channel_limit {
                     return self.close(CHANNEL_LIMIT, now);
                 }
                 let recover = call.recover_since.clone();

@@ -54,7 +54,7 @@ impl<C: Connection> Driver<C> {
         if self.subscriptions.get(&request.channel).is_some() {
             return self.answer(Err(ClientError::ALREADY_SUBSCRIBED.into()), now);
         }
-        if self.subscriptions.len() >= self.app.settings.channel_limit {
+        if self.subscriptions.len() >= self.app.settings().channel_limit {
             return self.answer(Err(ClientError::LIMIT_EXCEEDED.into()), now);
         }
         if request.filter.is_some() {
@@ -64,7 +64,7 @@ impl<C: Connection> Driver<C> {
         let app = self.app.clone();
         self.work = Some(Box::pin(async move {
             let grant = async {
-                let grant = app.authenticator.subscribe(&client, &request).await?;
+                let grant = app.authenticator().subscribe(&client, &request).await?;
                 app.hooks.subscribing(&client, &request.channel).await?;
                 Ok(grant)
             };
@@ -94,7 +94,7 @@ impl<C: Connection> Driver<C> {
             return self.read(*wanted, &grant, lane, History::default(), now);
         }
         let app = self.app.clone();
-        let limit = app.settings.recovery_limit;
+        let limit = app.settings().recovery_limit;
         self.work = Some(Box::pin(async move {
             let recover = wanted.recover.as_ref().filter(|_| grant.recoverable);
             let request = HistoryRequest {
@@ -139,7 +139,7 @@ impl<C: Connection> Driver<C> {
         };
         let recover = wanted.recover.as_ref().filter(|_| grant.recoverable);
         if let Some(recover) = recover {
-            recovery(&mut subscribed, recover, grant, history, self.app.settings.recovery_limit);
+            recovery(&mut subscribed, recover, grant, history, self.app.settings().recovery_limit);
             if !subscribed.recovered && request.is_some_and(|request| request.refuse_unrecoverable) {
                 self.outbox.detach(lane);
                 return self.not_subscribed(wanted, ClientError::UNRECOVERABLE_POSITION.into(), now);

@@ -6,25 +6,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use hyper::body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_transport_ws::Acceptor;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::places::{Asking, Crowded, Place, Places};
+use super::{Port, Routes, Tls};
 use crate::app::App;
 use crate::time::now;
 
-/// How long a peer may take to send a request's headers, or to send another request. 10 s, as for a
-/// WebSocket's handshake.
+/// How long a peer may take to shake hands by TLS, to send a request's headers, or to send another request.
+/// 10 s, as for a WebSocket's handshake.
 const HEADERS: Duration = Duration::from_secs(10);
 /// Most bytes of a request's headers, and of what is buffered of its body.
 const BUFFER: usize = 16 * 1024;
@@ -32,9 +33,20 @@ const BUFFER: usize = 16 * 1024;
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves `router` on `listener` until told to stop, and returns when the last request is answered.
-pub(crate) async fn serve(listener: TcpListener, router: Router, app: Arc<App>, stop: CancellationToken) {
-    let places = Places::new(app.settings.http.clone());
+/// What the connections of a port share.
+#[derive(Clone)]
+struct Shared {
+    tls: Option<Arc<Tls>>,
+    routes: Routes,
+    places: Arc<Places>,
+    stop: CancellationToken,
+}
+
+/// Serves `routes` on `port` until told to stop, and returns when the last request is answered.
+pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: CancellationToken) {
+    let Port { listener, tls } = port;
+    let places = Places::new(app.settings().http.clone());
+    let shared = Shared { tls, routes, places: places.clone(), stop: stop.clone() };
     let tasks = TaskTracker::new();
     let mut acceptor = Acceptor::new(listener);
     loop {
@@ -44,13 +56,15 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, app: Arc<App>, 
         };
         match enter(&places, address.ip()).await {
             Ok(place) => {
-                let router = router.clone();
-                tasks.spawn(connection(stream, address, router, place, places.clone(), stop.clone()));
+                tasks.spawn(connection(stream, address, place, shared.clone()));
             }
             Err(_) => {
                 app.meters.refused("http_connection_limit");
                 // No task for it, and no waiting: what the socket does not take at once, the peer does not get.
-                let _ = socket2::SockRef::from(&stream).send(NO_PLACE);
+                // Over TLS there is nothing to say before the handshake.
+                if shared.tls.is_none() {
+                    let _ = socket2::SockRef::from(&stream).send(NO_PLACE);
+                }
             }
         }
     }
@@ -79,23 +93,41 @@ async fn enter(places: &Arc<Places>, address: IpAddr) -> Result<Arc<Place>, Crow
     Ok(Arc::new(place))
 }
 
-/// Serves the requests of one connection; one that is upgraded goes on in a task of its own.
-async fn connection(
-    stream: TcpStream,
-    address: SocketAddr,
-    router: Router,
-    place: Arc<Place>,
-    places: Arc<Places>,
-    stop: CancellationToken,
-) {
+/// Serves one connection, after its TLS handshake where the port has TLS: until that it counts as silent.
+async fn connection(stream: TcpStream, address: SocketAddr, place: Arc<Place>, shared: Shared) {
     // What is written goes out at once: it was put together before.
     let _ = stream.set_nodelay(true);
+    let Some(tls) = shared.tls.clone() else { return requests(stream, address, place, shared).await };
+    // Boxed, so that a connection does not keep room for it.
+    let shaken = tokio::select! {
+        shaken = Box::pin(tls.shake_hands(stream, HEADERS)) => shaken,
+        () = place.given_up() => {
+            tracing::debug!(%address, "TLS handshake given up for another connection");
+            return;
+        }
+        () = shared.stop.cancelled() => return,
+    };
+    match shaken {
+        Ok(stream) => requests(stream, address, place, shared).await,
+        Err(error) => {
+            metrics::counter!("tidegate_refused_total", "cause" => "tls").increment(1);
+            tracing::debug!(%error, %address, "TLS handshake failed");
+        }
+    }
+}
+
+/// Serves the requests of one connection; one that is upgraded goes on in a task of its own.
+async fn requests<S>(stream: S, address: SocketAddr, place: Arc<Place>, shared: Shared)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Shared { routes, places, stop, .. } = shared;
     let asker = place.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let asking = asker.ask();
         let client = places.trusted().client(address, request.headers());
         request.extensions_mut().insert(ConnectInfo(client));
-        let answer = router.clone().call(request);
+        let answer = routes.current().call(request);
         async move {
             let answer = answer.await?;
             Ok::<_, std::convert::Infallible>(answer.map(|body| Answer { body, _asking: asking }))
