@@ -9,6 +9,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+mod changes;
 mod channel;
 mod client;
 mod defaults;
@@ -29,6 +30,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use changes::{Change, Values};
 pub use channel::{Backpressure, ChannelOptions, ChannelProxies, Channels, DeltaType, RecoveryMode};
 pub use client::{Client, ClientProxies, DuplicateUser, PersonalChannel, SubscriptionToken, Token};
 pub use defaults::print_default;
@@ -52,6 +54,8 @@ pub struct Loaded {
     pub config: Config,
     /// Keys that are set and have no effect, unknown variables and the like, one sentence each.
     pub warnings: Vec<String>,
+    /// The value of each key, to compare with what is loaded later.
+    pub values: Values,
 }
 
 /// Where a configuration comes from. `Debug` shows names only: values may be secrets.
@@ -96,7 +100,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         return Err(ConfigErrors(layers.problems));
     }
     let config = Config::of(&layers).expect("values their kinds accepted fit the fields: tested");
-    Ok(Loaded { config, warnings: layers.warnings })
+    let values = Values::of(&layers);
+    Ok(Loaded { config, warnings: layers.warnings, values })
 }
 
 /// Checks a file alone, and returns its warnings.

@@ -1,7 +1,10 @@
 //! The `tidegate` binary: reads the configuration, assembles the server from it, and runs it.
 
 mod cli;
+mod log;
 mod node;
+mod ports;
+mod reload;
 mod signals;
 
 use std::io::Write;
@@ -57,7 +60,7 @@ fn run(serve: &Serve, mut flags: Vec<(String, String)>) -> ExitCode {
         Ok(loaded) => loaded,
         Err(errors) => return fail(&errors),
     };
-    match node::run(loaded, serve.dev) {
+    match node::run(loaded, sources, serve.dev) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }

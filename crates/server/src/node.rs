@@ -2,42 +2,50 @@
 
 use std::error::Error;
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
-use tidegate_server::config::{Config, DuplicateUser, Loaded, LogLevel};
+use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, Values};
 use tidegate_server::core::ExactRouter;
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
 use tidegate_server::transport_ws::{Options as WebSocket, Origins};
 use tidegate_server::{Capacity, Handle, Rules, Server, Settings, Shutdown, System, api, http, page};
-use tracing_subscriber::EnvFilter;
 
+use crate::log::Log;
+use crate::ports::{self, Side, Table};
+use crate::reload::Reload;
 use crate::signals;
 
-type Failure = Box<dyn Error>;
+pub(crate) type Failure = Box<dyn Error>;
 
-/// Runs the server until a signal ends it.
-pub(crate) fn run(loaded: Loaded, dev: bool) -> Result<(), Failure> {
-    let Loaded { mut config, warnings } = loaded;
+/// Runs the server until a signal ends it. `sources` are what `loaded` was loaded from.
+pub(crate) fn run(loaded: Loaded, sources: Sources, dev: bool) -> Result<(), Failure> {
+    let Loaded { mut config, warnings, values } = loaded;
     if dev {
         develop(&mut config);
     }
-    log(&config)?;
+    let log = Log::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let capacity = Capacity::of(&config, System::now(raise_descriptors()));
-    for warning in &capacity.warnings {
-        tracing::warn!("{warning}");
-    }
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(config, capacity, dev))
+    runtime.block_on(serve(Start { config, values, sources, log, dev }))
+}
+
+/// What a server starts with.
+struct Start {
+    config: Config,
+    values: Values,
+    sources: Sources,
+    log: Log,
+    dev: bool,
 }
 
 /// What development mode allows: everything, to everybody.
-fn develop(config: &mut Config) {
+pub(crate) fn develop(config: &mut Config) {
     config.client.insecure = true;
     config.http_api.insecure = true;
     if config.client.allowed_origins.is_empty() {
@@ -48,28 +56,20 @@ fn develop(config: &mut Config) {
     }
 }
 
-async fn serve(config: Config, capacity: Capacity, dev: bool) -> Result<(), Failure> {
+async fn serve(start: Start) -> Result<(), Failure> {
+    let Start { config, values, sources, log, dev } = start;
+    let capacity = capacity(&config);
+    for warning in &capacity.warnings {
+        tracing::warn!("{warning}");
+    }
     let metrics = http::Metrics::install()?;
-    let address = address(&config)?;
-    let listener = http::listen(address).map_err(|error| {
-        format!(
-            "cannot listen on {address}: {error}; http_server.port is {} and http_server.address is {:?}: \
-             choose another port, or stop what listens there",
-            config.http_server.port, config.http_server.address
-        )
-    })?;
-    let address = listener.local_addr()?;
-    let rules = Arc::new(Rules::new(&config)?);
+    let fronts = ports::open(&config)?;
+    let rules = Arc::new(ArcSwap::from_pointee(Rules::new(&config)?));
     let windows = {
         let rules = rules.clone();
-        Box::new(move |channel: &_| rules.window(channel))
+        Box::new(move |channel: &_| rules.load().window(channel))
     };
-    let routes = {
-        let (config, rules) = (config.clone(), rules.clone());
-        let origins = Origins::parse(&config.client.allowed_origins)?;
-        move |handle: Handle| routes(&config, origins, rules, metrics, handle)
-    };
-    let server = Server::builder(rules)
+    let mut builder = Server::builder(rules.load_full())
         .memory_limit(config.node.memory_limit.map_or(0, std::num::NonZero::get))
         .router(|fanout, budget| ExactRouter::new(windows, fanout, budget))
         .protocol(Centrifuge::new(Protocol {
@@ -78,43 +78,58 @@ async fn serve(config: Config, capacity: Capacity, dev: bool) -> Result<(), Fail
         }))
         .settings(settings(&config, capacity.http))
         .caps(capacity.caps)
-        .shutdown(Shutdown { timeout: config.shutdown.timeout, spread: config.shutdown.spread })
-        .name(config.node.name.as_deref().unwrap_or_default())
-        .http(listener, routes)
-        .build();
+        .shutdown(shutdown(&config))
+        .name(config.node.name.as_deref().unwrap_or_default());
+    let mut faces = Vec::new();
+    let mut addresses = Vec::new();
+    for front in fronts {
+        let routes = front.face.routes.clone();
+        builder = builder.http(front.port, move |_| routes);
+        addresses.push(front.address);
+        faces.push(front.face);
+    }
+    let server = builder.build();
+    let handle = server.handle();
+    for face in &faces {
+        let router = routes(&config, face.side, rules.load_full(), metrics.clone(), handle.clone())?;
+        face.routes.replace(router);
+    }
     let stop = signals::stop()?;
+    let hangup = signals::hangup()?;
     let _pid = PidFile::write(&config)?;
-    announce(&config, address, dev);
-    let stopped = server.run(stop).await;
+    announce(&config, &addresses, dev);
+    let reload = Reload { sources, dev, values, config, rules, handle, metrics, faces, log };
+    let stopped = tokio::select! {
+        stopped = server.run(stop) => stopped,
+        never = reload.run(hangup) => match never {},
+    };
     tracing::info!(cut = stopped.cut, "stopped");
     Ok(())
 }
 
-fn routes(
+/// What a port answers.
+///
+/// # Errors
+/// A value that cannot be served: a path that two things claim, an origin that is none.
+pub(crate) fn routes(
     config: &Config,
-    origins: Origins,
+    side: Side,
     rules: Arc<Rules>,
     metrics: http::Metrics,
     handle: Handle,
-) -> Router {
-    let mut router = page::routes(if config.admin.enabled { "/demo" } else { "/" })
-        .route("/ready", http::ready(handle.clone()));
-    if !config.websocket.disabled {
-        let options = WebSocket {
-            handshake_timeout: config.websocket.handshake_timeout,
-            message_size_limit: config.websocket.message_size_limit,
-            allowed_origins: origins,
-            ..Default::default()
-        };
-        router = router.route(&config.websocket.handler_prefix, http::websocket(handle.clone(), options));
+) -> Result<Router, Failure> {
+    let mut table = Table::default();
+    if side.serves_operators(false) {
+        table.route("the readiness check", "/ready", http::ready(handle.clone()))?;
+        if config.health.enabled {
+            table.route("health.handler_prefix", &config.health.handler_prefix, http::health())?;
+        }
+        if config.prometheus.enabled {
+            let metrics = http::metrics(metrics, handle.clone());
+            table.route("prometheus.handler_prefix", &config.prometheus.handler_prefix, metrics)?;
+        }
     }
-    if config.health.enabled {
-        router = router.route(&config.health.handler_prefix, http::health());
-    }
-    if config.prometheus.enabled {
-        router = router.route(&config.prometheus.handler_prefix, http::metrics(metrics, handle.clone()));
-    }
-    if !config.http_api.disabled {
+    if side.serves_operators(config.http_api.external) && !config.http_api.disabled {
         let options = api::ApiOptions {
             prefix: config.http_api.handler_prefix.clone(),
             key: config.http_api.key.clone(),
@@ -122,12 +137,37 @@ fn routes(
             channels: rules,
             ..Default::default()
         };
-        router = router.merge(api::router(handle, options));
+        let paths = api::paths(&config.http_api.handler_prefix);
+        table.merge("http_api.handler_prefix", paths, || api::router(handle.clone(), options))?;
     }
-    router
+    if side.serves_clients() {
+        let home = if config.admin.enabled { "/demo" } else { "/" };
+        table.merge("the page", page::paths(home), || page::routes(home))?;
+        if !config.websocket.disabled {
+            let options = WebSocket {
+                handshake_timeout: config.websocket.handshake_timeout,
+                message_size_limit: config.websocket.message_size_limit,
+                allowed_origins: Origins::parse(&config.client.allowed_origins)?,
+                ..Default::default()
+            };
+            let websocket = http::websocket(handle, options);
+            table.route("websocket.handler_prefix", &config.websocket.handler_prefix, websocket)?;
+        }
+    }
+    Ok(table.router())
 }
 
-fn settings(config: &Config, http: http::Limits) -> Settings {
+/// What the node takes on, as the configuration and the system say.
+pub(crate) fn capacity(config: &Config) -> Capacity {
+    let descriptors = rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft);
+    Capacity::of(config, System::now(descriptors))
+}
+
+pub(crate) fn shutdown(config: &Config) -> Shutdown {
+    Shutdown { timeout: config.shutdown.timeout, spread: config.shutdown.spread }
+}
+
+pub(crate) fn settings(config: &Config, http: http::Limits) -> Settings {
     let client = &config.client;
     Settings {
         ping_interval: client.ping_interval,
@@ -158,68 +198,32 @@ fn unlimited(limit: Option<std::num::NonZero<usize>>) -> usize {
     limit.map_or(usize::MAX, std::num::NonZero::get)
 }
 
-/// Where to listen: everywhere, unless an interface is named.
-fn address(config: &Config) -> Result<SocketAddr, Failure> {
-    let (name, port) = (&config.http_server.address, config.http_server.port);
-    if name.is_empty() {
-        // A machine without IPv6 has no such socket; `listen` would fail.
-        let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        let ipv6 = std::net::UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
-        return Ok(if ipv6 { any } else { SocketAddr::new(IpAddr::from([0, 0, 0, 0]), port) });
-    }
-    let mut found = std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), port)).map_err(|error| {
-        format!("http_server.address is {name:?}; expected an address or a host's name: {error}")
-    })?;
-    found.next().ok_or_else(|| format!("http_server.address is {name:?}, which has no address").into())
-}
-
-fn log(config: &Config) -> Result<(), Failure> {
-    let level: LogLevel = config.log.level;
-    let filter = EnvFilter::builder()
-        .with_default_directive(level.directive().parse()?)
-        .from_env()
-        .map_err(|error| format!("RUST_LOG: {error}"))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
-    match &config.log.file {
-        None => subscriber.with_writer(io::stderr).init(),
-        Some(path) => {
-            let file = fs::OpenOptions::new().create(true).append(true).open(path);
-            let file = file.map_err(|error| format!("log.file is {}: {error}", path.display()))?;
-            subscriber.with_ansi(false).with_writer(file).init();
-        }
-    }
-    Ok(())
-}
-
-/// Asks for as many descriptors as the system allows: each connection needs one. Returns how many there are.
-fn raise_descriptors() -> Option<u64> {
+/// Asks for as many descriptors as the system allows: each connection needs one.
+fn raise_descriptors() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => {
-            tracing::info!(limit, "descriptors");
-            Some(limit)
-        }
-        Err(error) => {
-            tracing::warn!(%error, "the limit of descriptors was not raised");
-            rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft)
-        }
+        Ok(limit) => tracing::info!(limit, "descriptors"),
+        Err(error) => tracing::warn!(%error, "the limit of descriptors was not raised"),
     }
 }
 
-fn announce(config: &Config, address: SocketAddr, dev: bool) {
+fn announce(config: &Config, addresses: &[SocketAddr], dev: bool) {
+    let [address, internal @ ..] = addresses else { return };
     let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
     let host = if address.is_ipv6() && !address.ip().is_unspecified() { format!("[{host}]") } else { host };
-    let url = format!("http://{host}:{}", address.port());
+    let s = if config.http_server.tls.enabled { "s" } else { "" };
+    let at = format!("{host}:{}", address.port());
     let websocket = &config.websocket.handler_prefix;
-    tracing::info!(%address, version = env!("BUILT_FROM"), "serving {url}");
+    tracing::info!(%address, version = env!("BUILT_FROM"), "serving http{s}://{at}");
+    for address in internal {
+        tracing::info!(%address, "serving API, metrics and health");
+    }
     if dev {
         eprintln!(
-            "\n  DEVELOPMENT MODE: anybody who reaches {url} may do anything. Never in production.\n\n  \
-             page       {url}/\n  \
-             websocket  ws://{}:{}{websocket}\n  \
-             publish    curl -X POST {url}/api/publish -d '{{\"channel\":\"news\",\"data\":\"hello\"}}'\n  \
-             metrics    {url}/metrics\n",
-            host,
-            address.port(),
+            "\n  DEVELOPMENT MODE: anybody who reaches http{s}://{at} may do anything. Never in production.\n\n  \
+             page       http{s}://{at}/\n  \
+             websocket  ws{s}://{at}{websocket}\n  \
+             publish    curl -X POST http{s}://{at}/api/publish -d '{{\"channel\":\"news\",\"data\":\"hello\"}}'\n  \
+             metrics    http{s}://{at}/metrics\n",
         );
     }
 }

@@ -1,4 +1,4 @@
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Waits for SIGTERM or SIGINT. The next one after that ends the process at once.
 ///
@@ -18,10 +18,15 @@ pub(crate) fn stop() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn next(
-    terminate: &mut tokio::signal::unix::Signal,
-    interrupt: &mut tokio::signal::unix::Signal,
-) -> &'static str {
+/// What brings SIGHUP: the configuration is to be read again.
+///
+/// # Errors
+/// The system's: the signal cannot be listened to.
+pub(crate) fn hangup() -> std::io::Result<Signal> {
+    signal(SignalKind::hangup())
+}
+
+async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",

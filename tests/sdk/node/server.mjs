@@ -26,19 +26,45 @@ export class Server {
     const server = new Server();
     server.port = await freePort();
     server.folder = mkdtempSync(join(tmpdir(), 'tidegate-'));
-    const file = join(server.folder, 'config.json');
-    writeFileSync(file, JSON.stringify(over(base, over(config, { http_server: { port: server.port } }))));
-    server.command = ['serve', '--config', file, ...args];
+    server.file = join(server.folder, 'config.json');
+    server.config = over(base, over(config, { http_server: { port: server.port } }));
+    writeFileSync(server.file, JSON.stringify(server.config));
+    server.command = ['serve', '--config', server.file, ...args];
     await server.#spawn();
     return server;
   }
 
+  /** Where API, metrics and readiness stand: the internal port, if there is one. */
   get http() {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://127.0.0.1:${this.config.http_server.internal_port ?? this.port}`;
   }
 
   get websocket() {
-    return `ws://127.0.0.1:${this.port}/connection/websocket`;
+    const scheme = this.config.http_server.tls?.enabled ? 'wss' : 'ws';
+    return `${scheme}://127.0.0.1:${this.port}/connection/websocket`;
+  }
+
+  /** Writes `change` over the configuration and has it read; resolves with what is logged of it. */
+  async reload(change = {}) {
+    this.config = over(this.config, change);
+    return this.reloadFrom(JSON.stringify(this.config));
+  }
+
+  /** Writes `text` as the configuration and has it read; resolves with what is logged of it. */
+  async reloadFrom(text) {
+    writeFileSync(this.file, text);
+    const before = this.output.length;
+    this.process.kill('SIGHUP');
+    return this.logged(/SIGHUP: the configuration was (not )?reloaded/, before);
+  }
+
+  /** Resolves with what is logged from `from` on, once it matches. */
+  async logged(pattern, from = 0) {
+    for (const deadline = Date.now() + patience; ; await pause(20)) {
+      const said = this.output.slice(from);
+      if (pattern.test(said)) return said;
+      assert.ok(Date.now() < deadline, `${pattern} was not logged:\n${this.output}`);
+    }
   }
 
   /** Calls the HTTP API and returns its `result`. */

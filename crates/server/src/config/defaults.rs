@@ -95,7 +95,8 @@ fn json(node: &Node, depth: usize, out: &mut String) {
 
 fn comment(key: &Key) -> String {
     match key.status {
-        Status::Implemented => key.meaning.to_owned(),
+        Status::Implemented if key.is_reloadable() => key.meaning.to_owned(),
+        Status::Implemented => format!("{} (changes with a restart)", key.meaning),
         Status::Planned => format!("{} (not implemented yet)", key.meaning),
     }
 }

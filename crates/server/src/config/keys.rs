@@ -37,6 +37,11 @@ impl Key {
         matches!(self.kind, Kind::Switch)
     }
 
+    /// Whether a new value takes effect when the configuration is read again, without a restart.
+    pub fn is_reloadable(&self) -> bool {
+        super::changes::is_reloadable(self.name)
+    }
+
     /// Whether the value must not be shown.
     pub fn is_secret(&self) -> bool {
         is_secret(self.name)

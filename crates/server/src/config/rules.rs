@@ -46,6 +46,46 @@ pub(super) fn check_relations(layers: &mut Layers) {
     pong_before_ping(layers);
     windows_hold_queues(layers);
     personal_namespace_exists(layers);
+    tls_is_whole(layers, "http_server.tls");
+    tls_is_whole(layers, "http_server.internal_tls");
+}
+
+/// TLS needs a certificate and a key; and whoever gives these means it to be on.
+fn tls_is_whole(layers: &mut Layers, section: &str) {
+    let key = |name: &str| format!("{section}.{name}");
+    let enabled = *layers.value(&key("enabled")) == true;
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    for name in ["cert_pem", "key_pem"] {
+        if enabled && text(layers, &key(name)).is_empty() {
+            let switch = key("enabled");
+            let setting = layers.setting(&switch).expect("it is off by default");
+            problems.push(Problem::BadValue {
+                place: setting.origin.place(&switch),
+                found: "true".to_owned(),
+                expected: format!("{section}.{name}, too: a file, PEM, or base64 of PEM"),
+            });
+        }
+    }
+    for name in ["cert_pem", "key_pem", "client_ca_pem"] {
+        if let Some(setting) = layers.setting(&key(name))
+            && setting.value != ""
+            && !enabled
+        {
+            let place = setting.origin.place(&key(name));
+            warnings.push(format!("{place} is set, but {section}.enabled is false: there is no TLS by it"));
+        }
+    }
+    for name in ["server_ca_pem", "insecure_skip_verify", "server_name"] {
+        if let Some(setting) = layers.setting(&key(name))
+            && setting.value != keys::find(&key(name)).expect("the table has it").default
+        {
+            let place = setting.origin.place(&key(name));
+            warnings.push(format!("{place} is set; it concerns who connects, and has no effect on a server"));
+        }
+    }
+    layers.problems.append(&mut problems);
+    layers.warnings.append(&mut warnings);
 }
 
 /// What ignoring this value would do to security or delivery; `None` if nothing.
@@ -54,12 +94,8 @@ fn consequence(name: &str, value: &Value) -> Option<&'static str> {
     match (section, last) {
         (_, "enabled") if section.ends_with("tls") => Some("connections are not encrypted"),
         ("http_server.tls_autocert", "enabled") => Some("connections are not encrypted"),
-        (
-            "http_server.tls" | "http_server.internal_tls" | "grpc_api.tls" | "uni_grpc.tls",
-            "client_ca_pem",
-        ) => Some("clients without a certificate are let in"),
-        ("http_server", "internal_port" | "internal_address") => {
-            Some("the API, metrics and admin page are served on the public port")
+        ("grpc_api.tls" | "uni_grpc.tls", "client_ca_pem") => {
+            Some("clients without a certificate are let in")
         }
         ("engine" | "broker" | "map_broker" | "presence_manager" | "controller", "type") => (!["", "memory"]
             .contains(&value.as_str().unwrap_or_default()))

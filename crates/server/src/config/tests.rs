@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::layers::Layers;
 use super::*;
 
+mod changes;
+
 /// Loads `file` (its first line is its name, the rest its text), `environment` and `flags` (`name=value`), and
 /// compares warnings and errors with `expected`, a line each; the directory of the file is left out.
 #[track_caller]
@@ -511,4 +513,56 @@ fn secrets_are_not_shown() {
 
 fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+#[test]
+fn tls_is_whole_or_off() {
+    check(
+        "",
+        &[],
+        &["http_server.tls.enabled=true"],
+        "
+        flags: --http_server.tls.enabled is true; expected http_server.tls.cert_pem, too: a file, PEM, or base64 of PEM
+        flags: --http_server.tls.enabled is true; expected http_server.tls.key_pem, too: a file, PEM, or base64 of PEM
+        ",
+    );
+    let config = accepted(
+        "a.toml\n[http_server]\nport = '8443'\ninternal_port = 9000\ntls_external = true\n\
+         tls = {enabled = true, cert_pem = 'c', key_pem = 'k', client_ca_pem = 'a'}\n",
+        &["TIDEGATE_HTTP_SERVER_INTERNAL_ADDRESS=127.0.0.1"],
+        &[],
+    );
+    let server = config.http_server;
+    assert_eq!(
+        (server.port, server.internal_port, &*server.internal_address),
+        (8443, Some(9000), "127.0.0.1")
+    );
+    assert!(server.tls_external && server.tls.enabled && !server.internal_tls.enabled);
+    assert_eq!(server.tls_check_interval, Some(secs(60)));
+    check(
+        "a.yaml\nhttp_server: {tls: {cert_pem: c}, internal_tls: {client_ca_pem: a}}\n",
+        &[],
+        &["http_server.tls.server_name=example.com", "http_server.tls_check_interval=0"],
+        "
+        a.yaml: http_server.tls.cert_pem is set, but http_server.tls.enabled is false: there is no TLS by it
+        flags: --http_server.tls.server_name is set; it concerns who connects, and has no effect on a server
+        a.yaml: http_server.internal_tls.client_ca_pem is set, but http_server.internal_tls.enabled is false: there is no TLS by it
+        ",
+    );
+    check(
+        "",
+        &[],
+        &["http_server.tls_autocert.enabled=true", "http_server.http3.enabled=true"],
+        "flags: --http_server.tls_autocert.enabled is true, which this version does not implement; \
+         ignoring it would mean that connections are not encrypted",
+    );
+    check(
+        "",
+        &[],
+        &["http_server.h2c_external=true", "http_server.http3.enabled=true"],
+        "
+        flags: --http_server.http3.enabled is set, but this version does not implement it; it is ignored
+        flags: --http_server.h2c_external is set, but this version does not implement it; it is ignored
+        ",
+    );
 }

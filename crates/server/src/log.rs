@@ -1,0 +1,70 @@
+//! What the process logs, and where to.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tidegate_server::config;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+use crate::node::Failure;
+
+/// The log of the process, whose level can be changed and whose file can be moved away.
+pub(crate) struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    file: Option<(PathBuf, Arc<ArcSwap<File>>)>,
+}
+
+impl Log {
+    /// Logs from now on.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or `RUST_LOG` is wrong.
+    pub(crate) fn start(options: &config::Log) -> Result<Self, Failure> {
+        let (filter, handle) = reload::Layer::new(filter(options)?);
+        let file = match &options.file {
+            None => None,
+            Some(path) => Some((path.clone(), Arc::new(ArcSwap::from_pointee(open(path)?)))),
+        };
+        let layer = match &file {
+            None => fmt::layer().with_writer(BoxMakeWriter::new(io::stderr)),
+            Some((_, file)) => {
+                let file = file.clone();
+                fmt::layer().with_ansi(false).with_writer(BoxMakeWriter::new(move || file.load_full()))
+            }
+        };
+        tracing_subscriber::registry().with(filter).with(layer).try_init()?;
+        Ok(Self { filter: handle, file })
+    }
+
+    /// Logs by `filter` from now on, and into a new file where the old one was moved away.
+    ///
+    /// # Errors
+    /// The file cannot be opened: the old one is written to still.
+    pub(crate) fn again(&self, filter: EnvFilter) -> Result<(), Failure> {
+        self.filter.reload(filter)?;
+        if let Some((path, file)) = &self.file {
+            file.store(Arc::new(open(path)?));
+        }
+        Ok(())
+    }
+}
+
+/// What is logged: `log.level`, and what the variable `RUST_LOG` says otherwise.
+///
+/// # Errors
+/// `RUST_LOG` is wrong.
+pub(crate) fn filter(options: &config::Log) -> Result<EnvFilter, Failure> {
+    let filter = EnvFilter::builder().with_default_directive(options.level.directive().parse()?).from_env();
+    Ok(filter.map_err(|error| format!("RUST_LOG: {error}"))?)
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    Ok(file.map_err(|error| format!("log.file is {}: {error}", path.display()))?)
+}
