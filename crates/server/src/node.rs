@@ -85,7 +85,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
     for front in fronts {
         let routes = front.face.routes.clone();
         builder = builder.http(front.port, move |_| routes);
-        addresses.push(front.address);
+        addresses.push((front.address, front.face.tls.is_some()));
         faces.push(front.face);
     }
     let server = builder.build();
@@ -206,25 +206,33 @@ fn raise_descriptors() {
     }
 }
 
-fn announce(config: &Config, addresses: &[SocketAddr], dev: bool) {
-    let [address, internal @ ..] = addresses else { return };
-    let host = if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
-    let host = if address.is_ipv6() && !address.ip().is_unspecified() { format!("[{host}]") } else { host };
-    let s = if config.http_server.tls.enabled { "s" } else { "" };
-    let at = format!("{host}:{}", address.port());
-    let websocket = &config.websocket.handler_prefix;
-    tracing::info!(%address, version = env!("BUILT_FROM"), "serving http{s}://{at}");
-    for address in internal {
-        tracing::info!(%address, "serving API, metrics and health");
+fn announce(config: &Config, faces: &[(SocketAddr, bool)], dev: bool) {
+    let [clients, ..] = faces else { return };
+    let operators = faces.last().unwrap_or(clients);
+    let page = url("http", clients);
+    let api = url("http", operators);
+    tracing::info!(address = %clients.0, version = env!("BUILT_FROM"), "serving {page}");
+    if operators != clients {
+        tracing::info!(address = %operators.0, "serving API, metrics and health at {api}");
     }
     if dev {
+        let websocket = format!("{}{}", url("ws", clients), config.websocket.handler_prefix);
         eprintln!(
-            "\n  DEVELOPMENT MODE: anybody who reaches http{s}://{at} may do anything. Never in production.\n\n  \
-             page       http{s}://{at}/\n  \
-             websocket  ws{s}://{at}{websocket}\n  \
-             publish    curl -X POST http{s}://{at}/api/publish -d '{{\"channel\":\"news\",\"data\":\"hello\"}}'\n  \
-             metrics    http{s}://{at}/metrics\n",
+            "\n  DEVELOPMENT MODE: anybody who reaches {page} may do anything. Never in production.\n\n  \
+             page       {page}/\n  \
+             websocket  {websocket}\n  \
+             publish    curl -X POST {api}/api/publish -d '{{\"channel\":\"news\",\"data\":\"hello\"}}'\n  \
+             metrics    {api}/metrics\n",
         );
+    }
+}
+
+/// Where a person finds a port: its address, and whether it has TLS.
+fn url(scheme: &str, (address, tls): &(SocketAddr, bool)) -> String {
+    let s = if *tls { "s" } else { "" };
+    match address.ip().is_unspecified() {
+        true => format!("{scheme}{s}://localhost:{}", address.port()),
+        false => format!("{scheme}{s}://{address}"),
     }
 }
 

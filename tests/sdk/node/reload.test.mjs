@@ -2,7 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
+import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 
 import { Centrifuge } from 'centrifuge';
 import WebSocket from 'ws';
@@ -177,4 +181,27 @@ test('a bad configuration is refused as a whole', async (t) => {
   assert.deepEqual(events, []);
   const metrics = await (await fetch(`${server.http}/metrics`)).text();
   assert.match(metrics, /^tidegate_reloads_total\{result="rejected"\} 6$/m);
+});
+
+test('a log that was moved away goes on in a new file', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-log-'));
+  const file = join(folder, 'log');
+  const server = await Server.start({ config: { ...config, log: { file } } });
+  t.after(async () => {
+    await server.stop();
+    rmSync(folder, { recursive: true });
+  });
+  renameSync(file, `${file}.1`);
+  server.process.kill('SIGHUP');
+  const read = () => {
+    try {
+      return readFileSync(file, 'utf8');
+    } catch {
+      return ''; // not there yet
+    }
+  };
+  for (const deadline = Date.now() + 20_000; !/was reloaded/.test(read()); await pause(20)) {
+    assert.ok(Date.now() < deadline, 'a line in the new file');
+  }
+  assert.match(readFileSync(`${file}.1`, 'utf8'), /serving http/);
 });

@@ -94,6 +94,7 @@ pub(super) const RELOADED: &[&str] = &[
     "http_server.tls.key_pem",
     "http_server.tls_check_interval",
     "log.level",
+    "node.resident_limit",
     "prometheus.",
     "shutdown.",
     "swagger.",
