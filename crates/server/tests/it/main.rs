@@ -8,5 +8,6 @@ mod history;
 mod ordering;
 mod port;
 mod presence;
+mod replaced;
 mod site;
 mod slow;
