@@ -1,7 +1,9 @@
 // TLS, and the two ports: stock clients over wss://, with certificates made here.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { request } from 'node:https';
+import { connect as plain } from 'node:net';
 import { test } from 'node:test';
 import { connect as dial } from 'node:tls';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -109,6 +111,23 @@ each(
     channel: { without_namespace: { window_bytes: 4_194_304 } },
   }),
 );
+
+test('peers that never shake hands make room for those that do', async (t) => {
+  const { config } = await options();
+  const limits = { connection_limit: 8, ip_connection_limit: 0 };
+  const server = await Server.start({ config: { http_server: { ...config.http_server, ...limits } } });
+  const silent = [];
+  t.after(async () => {
+    silent.forEach((socket) => socket.destroy());
+    await server.stop();
+  });
+  for (let n = 0; n < 20; n++) {
+    silent.push(plain(server.port, '127.0.0.1').on('error', () => {}));
+    await once(silent[n], 'connect');
+  }
+  assert.equal(await status(server, '/'), 200);
+  assert.ok(silent.some((socket) => socket.destroyed) || (await once(silent[0], 'close')));
+});
 
 test('API, metrics and health stand on the internal port, clients on the public one', async (t) => {
   const server = await Server.start(await options());
