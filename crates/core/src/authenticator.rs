@@ -149,6 +149,8 @@ pub struct SubscribeGrant {
     pub history: HistoryBounds,
     /// What happens when the client is too slow.
     pub policy: Arc<dyn Backpressure>,
+    /// The client is told of gaps. Also asked for by a connection's URL, for all its subscriptions.
+    pub notices: bool,
 }
 
 impl Default for SubscribeGrant {
@@ -167,7 +169,8 @@ impl Default for SubscribeGrant {
             info: Bytes::new(),
             data: Bytes::new(),
             history: HistoryBounds::default(),
-            policy: Arc::new(crate::CloseConnection::slow(1 << 20)),
+            policy: Arc::new(crate::CloseConnection::slow(crate::Lag::bytes(1 << 20))),
+            notices: false,
         }
     }
 }

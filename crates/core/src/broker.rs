@@ -125,6 +125,9 @@ pub struct PublishOptions {
     pub idempotent_for: Duration,
     /// The life that [`Publication::version`] counts in: a version not above the newest publishes nothing.
     pub version_epoch: Option<Arc<str>>,
+    /// For how long to wait for room ([`Hub::room`](crate::Hub::room)) before nothing is published; `None`
+    /// publishes at once. Not the broker's matter: a server's handle does it, for subscribers on its node.
+    pub wait: Option<Duration>,
 }
 
 /// Where a publication stands.

@@ -1,10 +1,11 @@
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::{BrokerError, Deliver, PublishOptions, Published};
 use crate::registry::Registry;
 use crate::router::{Interest, RouteError, Router};
-use crate::{Broker, Budget, Channel, End, Fanout, Health, Kind, Log, Publication, Refused};
+use crate::{Broker, Budget, Channel, End, Fanout, Health, Kind, Lag, Log, Publication, Refused, Room};
 
 /// One node: its channels, its connections, and the broker that joins it with others.
 #[derive(Clone)]
@@ -71,6 +72,26 @@ impl Hub {
         now: Instant,
     ) -> Result<Published, BrokerError> {
         self.0.broker.publish(channel, publication, options, now).await
+    }
+
+    /// Waits until the subscribers of `channel` on this node have room for `publication`: until each whose
+    /// policy [holds publishers](crate::Backpressure::holds_publishers) has read everything, or would with it be
+    /// behind by at most half its window, and by at most `lag`. It is seen of one after the other.
+    ///
+    /// Publishers that wait for the same channel have their turn in the order they came; keep what is returned
+    /// until the publication is out, for dropping it lets the next have its turn. Others are not held up.
+    ///
+    /// Without a deadline of its own. Cancel safe: a dropped call gives up its place.
+    pub async fn room(&self, channel: &Channel, publication: &Publication, lag: Lag) -> Vec<Room> {
+        let mut logs = Vec::new();
+        self.0.router.route(channel, &mut logs);
+        // All publishers in one order, so that two do not wait for each other.
+        logs.sort_unstable_by_key(|log| Arc::as_ptr(log) as usize);
+        let mut rooms: Vec<Room> = logs.into_iter().map(|log| Room::new(log, publication, lag)).collect();
+        for room in &mut rooms {
+            poll_fn(|cx| room.poll(cx)).await;
+        }
+        rooms
     }
 
     /// The log to subscribe to for `channel`.

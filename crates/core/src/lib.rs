@@ -167,7 +167,9 @@ pub use admission::{Admission, Caps, NotAdmitted, Permit};
 pub use authenticator::{
     Authenticator, Client, HistoryBounds, Hooks, Identity, NoHooks, PublishGrant, Refreshed, SubscribeGrant,
 };
-pub use backpressure::{Backpressure, CloseConnection, EndSubscription, SkipToLatest, SkipToOldest, Verdict};
+pub use backpressure::{
+    Backpressure, CloseConnection, EndSubscription, Lag, LatestPerKey, SkipToLatest, SkipToOldest, Verdict,
+};
 pub use broker::Broker;
 pub use budget::Budget;
 pub use channel::Channel;
@@ -176,7 +178,7 @@ pub use entry::{Entry, FORMATS, Format, Kind};
 pub use fanout::Fanout;
 pub use health::Health;
 pub use hub::Hub;
-pub use log::{Behind, Cursor, End, Figures, Gap, Log, Owner, Refused};
+pub use log::{Behind, Cause, Cursor, End, Figures, Gap, Log, Owner, Refused, Room};
 pub use memory_broker::MemoryBroker;
 pub use position::Position;
 pub use protocol::Protocol;

@@ -1,4 +1,6 @@
 mod cursor;
+mod keys;
+mod room;
 mod state;
 #[cfg(all(test, not(loom)))]
 mod tests;
@@ -12,8 +14,10 @@ use crate::outbox::Wake;
 use crate::sync::Mutex;
 use crate::{Channel, Entry, Kind, Position, Window};
 
-pub use cursor::{Cursor, Gap};
+pub use cursor::{Cause, Cursor, Gap};
 pub(crate) use cursor::{Fetched, Run};
+pub(crate) use keys::Kept;
+pub use room::Room;
 pub(crate) use state::Mark;
 use state::{Freed, State};
 
@@ -64,6 +68,9 @@ pub struct Behind {
     pub missed: u64,
     /// For how long its connection has taken nothing at all; zero for one that reads.
     pub stalled: std::time::Duration,
+    /// Its connection's subscriptions together are further behind than that connection may be, and this one
+    /// by more than its share.
+    pub crowded: bool,
 }
 
 /// Why an append was refused. Nothing was appended.
@@ -186,7 +193,11 @@ impl Log {
         }
         state.end = Some(why);
         let waiting = state.take_waiting();
+        let waiter = state.first_waiter();
         drop(state);
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
         self.fanout.wake(self, waiting);
     }
 

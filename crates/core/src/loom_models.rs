@@ -7,13 +7,18 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use bytes::Bytes;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
+use crate::outbox::{Batch, Framing, Limits, Outbox};
 use crate::reader::Event;
-use crate::{Budget, End, Fanout, Kind, Log, Publication, Reader, Window};
+use crate::{
+    Budget, End, Entry, Fanout, Gap, Kind, Lag, LatestPerKey, Log, Publication, Reader, Room, Subscription,
+    Window,
+};
 
 /// Counts its rings.
 struct Bell(AtomicUsize);
@@ -35,7 +40,7 @@ impl Bell {
 }
 
 fn log(budget: &Arc<Budget>, fanout: Arc<Fanout>) -> Arc<Log> {
-    let window = Window { entries: 64, bytes: 1 << 20, age: Duration::from_secs(60) };
+    let window = Window { entries: 64, ..Window::default() };
     Log::new("news".into(), window, fanout, budget.clone())
 }
 
@@ -246,6 +251,109 @@ fn loom_runner_dropped_against_waking() {
         publisher.join().expect("no panic");
         assert_eq!(bell.0.load(Ordering::SeqCst), SUBSCRIBERS);
     });
+}
+
+/// A publisher waits for room while a subscriber reads on and another leaves: it is rung, or has seen room.
+#[test]
+fn loom_waiting_for_room_against_reading_and_leaving() {
+    loom::model(|| {
+        let window = Window { entries: 2, ..Window::default() };
+        let log = Log::new("news".into(), window, Fanout::new(), Budget::new(0));
+        let subscriber = || {
+            let mut reader = Reader::new(&log).expect("it lives");
+            reader.hold_publishers(true);
+            assert!(read(&mut reader, &Bell::new()).0.is_empty());
+            reader
+        };
+        let (mut reads, leaves) = (subscriber(), subscriber());
+        publish(&log, "1");
+        let reader = thread::spawn(move || {
+            drop(leaves);
+            assert_eq!(read(&mut reads, &Bell::new()).0, ["1"]);
+            reads
+        });
+        let bell = Bell::new();
+        let waker = Waker::from(bell.clone());
+        let mut room = Room::new(log.clone(), &Publication::new("2"), Lag::bytes(u64::MAX));
+        let found = room.poll(&mut Context::from_waker(&waker)).is_ready();
+        let _reads = reader.join().expect("no panic");
+        if !found {
+            assert!(bell.rung(), "waits, and was not rung");
+            // It may have been rung by the first of the two only, while the other had not gone yet.
+            assert!(room.poll(&mut Context::from_waker(&waker)).is_ready());
+        }
+    });
+}
+
+/// Two publishers wait, and one gives up as the other has its turn: the turn is not lost.
+#[test]
+fn loom_giving_up_a_turn_against_waiting() {
+    loom::model(|| {
+        let log = log(&Budget::new(0), Fanout::new());
+        let publication = Publication::new("1");
+        let mut first = Room::new(log.clone(), &publication, Lag::bytes(u64::MAX));
+        assert!(first.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+        let gives_up = thread::spawn(move || drop(first));
+        let bell = Bell::new();
+        let waker = Waker::from(bell.clone());
+        let mut second = Room::new(log.clone(), &publication, Lag::bytes(u64::MAX));
+        let found = second.poll(&mut Context::from_waker(&waker)).is_ready();
+        gives_up.join().expect("no panic");
+        if !found {
+            assert!(bell.rung(), "it is its turn, and nobody said so");
+            assert!(second.poll(&mut Context::from_waker(&waker)).is_ready());
+        }
+    });
+}
+
+/// A publication takes the place of another of its key while that is read: who reads it late reads one more,
+/// and nobody misses the latest.
+#[test]
+fn loom_superseding_against_reading() {
+    loom::model(|| {
+        let budget = Budget::new(0);
+        let window = Window { entries: 1, keys: 4, key_bytes: 1 << 20, ..Window::default() };
+        let log = Log::new("news".into(), window, Fanout::new(), budget.clone());
+        let mut outbox = Outbox::new(Limits::default());
+        let policy = Arc::new(LatestPerKey { beyond: Lag::bytes(0) });
+        outbox.subscribe(&log, Box::new(Plain), policy).expect("it lives");
+        let publisher = thread::spawn({
+            let log = log.clone();
+            move || ["1", "2"].into_iter().for_each(|text| publish(&log, text))
+        });
+        let mut read = drain(&mut outbox);
+        publisher.join().expect("no panic");
+        read += &drain(&mut outbox);
+        assert!(["12", "-2", "1-2"].contains(&&*read), "{read}");
+        assert_eq!((log.figures().entries, budget.used()), (0, 0));
+    });
+}
+
+/// Writes publications as they are, and a dash for a gap.
+struct Plain;
+
+impl Subscription for Plain {
+    fn write(&mut self, entry: &Entry, _: bool, out: &mut Batch) {
+        out.message(&entry.publication().expect("only publications are written here").data);
+    }
+
+    fn gap(&mut self, _: &Gap, out: &mut Batch) {
+        out.message(&Bytes::from_static(b"-"));
+    }
+}
+
+/// All that there is to write.
+fn drain(outbox: &mut Outbox) -> String {
+    let mut batch = Batch::new();
+    batch.begin(Framing::NONE);
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut said = Vec::new();
+    while outbox.poll_fill(&mut cx, 1 << 16, &mut batch).is_ready() {
+        said.extend(batch.pieces().flatten());
+        let taken = batch.len();
+        outbox.unread(&mut batch, taken);
+    }
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// A slice of the fan-out, and one more, under loom.

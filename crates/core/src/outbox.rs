@@ -1,6 +1,8 @@
 mod batch;
+mod crowd;
 mod handle;
 mod lanes;
+mod losses;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod turn;
@@ -15,14 +17,16 @@ use bytes::Bytes;
 
 use crate::call::Call;
 use crate::log::{Behind, End, Log};
-use crate::{Backpressure, Disconnect, Health, Subscription, Verdict};
+use crate::{Backpressure, Disconnect, Health, Lag, Subscription, Verdict};
 
 pub use batch::{Batch, Framing, HEADER};
 use batch::{Span, What};
+use crowd::Crowd;
 pub use handle::{CALLS, Closed, Handle, NotTaken};
 pub(crate) use handle::{Shared, Wake};
 pub use lanes::Lane;
 use lanes::{Attached, Lanes};
+pub use losses::Loss;
 
 /// Everything that a connection is to write: its control lane, and a lane for each subscription.
 ///
@@ -71,6 +75,8 @@ pub struct Outbox {
     /// The end of the message that the socket cut.
     rest: VecDeque<Bytes>,
     events: VecDeque<Event>,
+    crowd: Crowd,
+    losses: Vec<Loss>,
 }
 
 /// Steps in one batch, written or not, after which no other lane has its turn.
@@ -84,11 +90,14 @@ pub struct Limits {
     pub control: usize,
     /// What a lane may write before it is another's turn, in bytes. 16 KiB: a quarter of a write.
     pub quantum: usize,
+    /// How far behind all subscriptions together may be. 16,384 entries and 4 MiB: what four channels may
+    /// hold in entries, and four subscriptions may be behind in bytes, by default; at 1 Mbit/s half a minute.
+    pub behind: Lag,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { control: 64 * 1024, quantum: 16 * 1024 }
+        Self { control: 64 * 1024, quantum: 16 * 1024, behind: Lag { entries: 16_384, bytes: 4 << 20 } }
     }
 }
 
@@ -153,6 +162,8 @@ impl Outbox {
             deferred: Vec::new(),
             rest: VecDeque::new(),
             events: VecDeque::new(),
+            crowd: Crowd::default(),
+            losses: Vec::new(),
         }
     }
 
@@ -190,6 +201,7 @@ impl Outbox {
     pub fn attach(&mut self, lane: Lane, subscription: Box<dyn Subscription>, policy: Arc<dyn Backpressure>) {
         if let Some(attached) = self.lanes.get_mut(lane) {
             attached.subscription = subscription;
+            attached.cursor.hold_publishers(policy.holds_publishers());
             attached.policy = policy;
             // It parks at once if nothing was appended meanwhile, without a turn.
             if attached.cursor.park() {
@@ -204,7 +216,10 @@ impl Outbox {
     /// Ends a lane: nothing more of it is written but the rest of a cut message. Returns how far behind
     /// it was; detaching twice is detaching once.
     pub fn detach(&mut self, lane: Lane) -> Option<Behind> {
-        let behind = self.lanes.remove(lane)?.behind();
+        let mut attached = self.lanes.remove(lane)?;
+        let behind = attached.behind();
+        self.crowd.forget(&mut attached.lag);
+        drop(attached);
         if !self.deferred.is_empty() {
             self.release(lane);
         }
@@ -303,6 +318,7 @@ impl Outbox {
         debug_assert!(done >= taken, "a batch ends with a step");
         let spans = batch.take_spans();
         let count = batch.ends().len();
+        let lost = self.losses.iter().map(|loss| loss.publications).sum::<u64>();
         let mut sum = Taken::default();
         let mut returned = Vec::new();
         for (i, span) in spans.iter().enumerate() {
@@ -335,6 +351,7 @@ impl Outbox {
         if self.is_idle() {
             self.shrink();
         }
+        sum.missed = self.losses.iter().map(|loss| loss.publications).sum::<u64>() - lost;
         sum
     }
 
@@ -358,11 +375,22 @@ impl Outbox {
                 }
             }
             What::Control(..) => {}
-            What::Gap { lane, to, publications } => {
+            What::Gap { lane, to, publications, cause } => {
                 let Some(attached) = self.lanes.get_mut(*lane) else { return };
                 if whole {
                     attached.cursor.advance(*to);
-                    sum.missed += publications;
+                    let policy = attached.policy.name();
+                    self.lose(Loss { cause: *cause, policy, publications: *publications });
+                    self.requeue(*lane, false);
+                } else {
+                    returned.push(*lane);
+                }
+            }
+            What::Kept { lane, to, written } => {
+                let Some(attached) = self.lanes.get_mut(*lane) else { return };
+                if whole {
+                    attached.cursor.advance(*to);
+                    sum.delivered += u64::from(*written);
                     self.requeue(*lane, false);
                 } else {
                     returned.push(*lane);
@@ -390,7 +418,12 @@ impl Outbox {
     /// Parks a lane, or gives it another turn, when all that the batch held of it was taken.
     fn requeue(&mut self, lane: Lane, to_head: bool) {
         let Some(attached) = self.lanes.get_mut(lane) else { return };
-        if attached.settled() && !attached.queued && !(to_head && attached.cursor.park()) {
+        if !attached.settled() || attached.queued {
+            return;
+        }
+        if to_head && attached.cursor.park() {
+            self.crowd.forget(&mut attached.lag);
+        } else {
             attached.queued = true;
             self.ready.push_back(lane);
         }
@@ -400,18 +433,30 @@ impl Outbox {
     /// `stalled`: policies must not wait for it to read. What comes of it is an event of the next
     /// [`Outbox::poll_stalled`].
     pub fn judge(&mut self, stalled: Duration) {
-        let lanes: Vec<Lane> = self.ready.iter().copied().collect();
-        for lane in lanes {
+        let mut lanes: Vec<(u64, Lane)> = Vec::with_capacity(self.ready.len());
+        for lane in &self.ready {
+            let Some(attached) = self.lanes.get_mut(*lane) else { continue };
+            self.crowd.note(&mut attached.lag, &attached.cursor.behind());
+            lanes.push((attached.lag.bytes, *lane));
+        }
+        // Those furthest behind first: when they have gone, the others may stay.
+        lanes.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (_, lane) in lanes {
             let Some(attached) = self.lanes.get_mut(lane) else { continue };
-            let behind = Behind { stalled, ..attached.behind() };
+            let crowded = self.crowd.is_full(&attached.lag, &self.limits.behind);
+            let behind = Behind { stalled, crowded, ..attached.behind() };
             match attached.policy.judge(&behind) {
                 Verdict::End => self.end(lane, End::Behind(behind)),
                 Verdict::Disconnect(why) => {
                     self.events.push_back(Event::Close(why));
                     return;
                 }
+                // Nothing is skipped for who relies on offsets: its client recovers.
+                Verdict::SkipToLatest | Verdict::LatestPerKey if attached.subscription.continuous() => {
+                    self.end(lane, End::Behind(behind));
+                }
                 // They skip when they are read: a cursor that stands still costs nothing.
-                Verdict::Read | Verdict::SkipToLatest => {}
+                Verdict::Read | Verdict::SkipToLatest | Verdict::LatestPerKey => {}
             }
         }
     }
@@ -454,7 +499,7 @@ impl Outbox {
 
     /// Ends a lane for `why` and says so.
     fn end(&mut self, lane: Lane, why: End) {
-        self.detach(lane);
+        self.cut(lane);
         self.events.push_back(Event::Ended(lane, why));
     }
 

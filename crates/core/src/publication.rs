@@ -35,9 +35,13 @@ impl Publication {
     /// What it counts for against a window, in bytes: its payload and what is kept beside it.
     pub(crate) fn weight(&self) -> usize {
         let tags = self.tags.as_ref().map_or(0, |t| t.iter().map(|(k, v)| k.len() + v.len() + 48).sum());
-        self.data.len() + tags
+        let key = self.key.as_ref().map_or(0, |key| key.len() + KEY_OVERHEAD);
+        self.data.len() + tags + key
     }
 }
+
+/// What a key costs beside its text: its places in a log's account of keys.
+const KEY_OVERHEAD: usize = 64;
 
 /// Who a client is, as other clients may see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

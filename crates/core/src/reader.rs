@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use crate::log::{Cursor, End, Fetched, Gap, Log, Run};
 use crate::outbox::{Lane, Shared, Wake};
-use crate::{Behind, Entry};
+use crate::{Behind, Cause, Entry};
 
 /// A subscriber without a connection: a webhook, a recorder, a test.
 ///
@@ -45,6 +45,11 @@ impl Reader {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Whether publishers that ask for room wait for this reader; at first they do not.
+    pub fn hold_publishers(&mut self, holds: bool) {
+        self.cursor.hold_publishers(holds);
+    }
+
     /// How far the reader is behind.
     pub fn behind(&self) -> Behind {
         self.cursor.behind()
@@ -63,7 +68,7 @@ impl Reader {
             self.run = None;
             match self.cursor.fetch(&at).0 {
                 Fetched::Run(run) if run.from() > at.sequence => {
-                    let gap = Gap { from: at, to: self.cursor.oldest() };
+                    let gap = Gap { from: at, to: self.cursor.oldest(), cause: Cause::Trimmed };
                     self.cursor.advance(gap.to);
                     return Poll::Ready(Event::Gap(gap));
                 }

@@ -24,6 +24,8 @@ pub enum Request {
         channel: Channel,
         /// The payload.
         data: Bytes,
+        /// What it is the newest state of; `None` for nothing.
+        key: Option<Arc<str>>,
     },
     /// Who is subscribed to a channel.
     Presence(Channel),
@@ -217,6 +219,8 @@ pub struct Subscribed {
     pub join_leave: bool,
     /// The application's own.
     pub data: Bytes,
+    /// The client is told of gaps.
+    pub notices: bool,
 }
 
 /// How many are subscribed to a channel.

@@ -1,6 +1,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{Entry, Position};
 
 /// Most entries in a segment.
@@ -22,6 +23,18 @@ pub(crate) struct Stored {
     /// The position behind the entry.
     pub(crate) after: Position,
     pub(crate) at: Instant,
+    /// A later publication has the same key. Set under the log's lock; who reads it late reads one more.
+    superseded: AtomicBool,
+}
+
+impl Stored {
+    pub(crate) fn supersede(&self) {
+        self.superseded.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded.load(Ordering::Relaxed)
+    }
 }
 
 impl Segment {
@@ -48,7 +61,9 @@ impl Segment {
     pub(crate) fn append(&self, head: &Position, entry: Arc<Entry>, at: Instant) -> Position {
         let after = head.behind(&entry);
         let place = &self.entries[(head.sequence - self.first.sequence) as usize];
-        place.set(Stored { entry, after, at }).expect("a place is written once, under the log's lock");
+        place
+            .set(Stored { entry, after, at, superseded: AtomicBool::new(false) })
+            .expect("a place is written once, under the log's lock");
         after
     }
 

@@ -13,11 +13,16 @@ pub struct Window {
     pub bytes: usize,
     /// How long an entry is kept at most. 60 s: a client that was away longer reconnects anyway.
     pub age: Duration,
+    /// Most keys whose latest publication is kept beyond that, for [`LatestPerKey`](crate::LatestPerKey)
+    /// subscriptions; 0 keeps none, and no account of keys. `age` holds for them, too.
+    pub keys: usize,
+    /// Most bytes of these, payloads and their overhead.
+    pub key_bytes: usize,
 }
 
 impl Default for Window {
     fn default() -> Self {
-        Self { entries: 4096, bytes: 2 << 20, age: Duration::from_secs(60) }
+        Self { entries: 4096, bytes: 2 << 20, age: Duration::from_secs(60), keys: 0, key_bytes: 0 }
     }
 }
 

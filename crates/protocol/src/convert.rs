@@ -21,6 +21,7 @@ pub fn publication(publication: &tidegate_core::Publication) -> message::Publica
         tags: publication.tags.as_deref().cloned().unwrap_or_default(),
         epoch: epoch.unwrap_or_default().to_owned(),
         version: publication.version,
+        key: publication.key.as_deref().unwrap_or_default().to_owned(),
         ..Default::default()
     }
 }

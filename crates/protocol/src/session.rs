@@ -326,7 +326,7 @@ impl Session for CentrifugeSession {
             epoch: subscribed.position.epoch.clone(),
             continuous: subscribed.positioned || subscribed.recoverable,
             join_leave: subscribed.join_leave,
-            notices: self.notices,
+            notices: self.notices || subscribed.notices,
         })
     }
 
@@ -409,7 +409,8 @@ fn request(command: Command) -> Result<Request, Refusal> {
         if publish.data.is_empty() {
             return Err(ClientError::BAD_REQUEST.into());
         }
-        Request::Publish { channel, data: publish.data }
+        let key = (!publish.key.is_empty()).then(|| publish.key.into());
+        Request::Publish { channel, data: publish.data, key }
     } else if let Some(presence) = command.presence {
         Request::Presence(channel(presence.channel)?)
     } else if let Some(stats) = command.presence_stats {

@@ -45,8 +45,10 @@ impl Subscription for ChannelSubscription {
     fn gap(&mut self, gap: &Gap, out: &mut Batch) {
         if self.notices {
             let channel = serde_json::Value::from(self.channel.as_str());
-            let missed = gap.publications();
-            let notice = format!(r#"{{"tidegate":{{"gap":{{"channel":{channel},"missed":{missed}}}}}}}"#);
+            let (missed, cause) = (gap.publications(), gap.cause.name());
+            let notice = format!(
+                r#"{{"tidegate":{{"gap":{{"channel":{channel},"missed":{missed},"cause":"{cause}"}}}}}}"#
+            );
             let push = convert::message_push(Bytes::from(notice));
             out.message(&self.encoding.encode_push(&push).expect("the notice is JSON"));
         }

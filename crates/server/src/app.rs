@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use tidegate_core::{Admission, Authenticator, Hooks, Hub, Protocol};
+use tidegate_core::broker::{PublishOptions, Published};
+use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication};
 use tokio_util::task::TaskTracker;
 
-use crate::handle::Node;
+use crate::handle::{Node, PublishError};
 use crate::meters::Meters;
 use crate::roster::Roster;
 use crate::server::Shutdown;
 use crate::settings::Settings;
+use crate::time::now;
 use crate::wheel::Wheel;
 
 /// What all connections of a server share.
@@ -41,6 +43,37 @@ impl App {
     /// Who judges clients at this moment.
     pub(crate) fn authenticator(&self) -> Arc<dyn Authenticator> {
         self.authenticator.load().as_ref().clone()
+    }
+
+    /// Publishes, as `options` say; waits for room first, where they say so.
+    pub(crate) async fn publish(
+        &self,
+        channel: &Channel,
+        publication: Publication,
+        options: &PublishOptions,
+    ) -> Result<Published, PublishError> {
+        if self.is_draining() {
+            return Err(PublishError::Stopping);
+        }
+        let mut rooms = Vec::new();
+        if let Some(wait) = options.wait {
+            let wait = wait.min(self.settings().publish_wait_limit);
+            let behind = self.settings().subscription_behind();
+            let room = self.hub.room(channel, &publication, behind);
+            let Ok(found) = tokio::time::timeout(wait, room).await else {
+                self.meters.delivery_timeouts.increment(1);
+                return Err(PublishError::NoRoom { waited: wait });
+            };
+            rooms = found;
+            if self.is_draining() {
+                return Err(PublishError::Stopping);
+            }
+        }
+        let published = self.hub.publish(channel, publication, options, now()).await?;
+        // Who waits for the same channel is next only now that this is in it.
+        drop(rooms);
+        self.meters.published.increment(1);
+        Ok(published)
     }
 
     pub(crate) fn is_draining(&self) -> bool {

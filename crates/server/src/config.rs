@@ -13,7 +13,7 @@ mod changes;
 mod channel;
 mod client;
 mod defaults;
-mod duration;
+pub(crate) mod duration;
 mod file;
 mod flags;
 mod form;

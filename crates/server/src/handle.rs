@@ -6,7 +6,8 @@ use tidegate_core::call::{Call, RefreshCall, SubscribeCall};
 use tidegate_core::registry::Member;
 use tidegate_core::transport::{Connection, Peer};
 use tidegate_core::{
-    Authenticator, Caps, Channel, Disconnect, Figures, Health, Hub, NotAdmitted, Permit, Publication,
+    Authenticator, Caps, Channel, ClientError, Disconnect, Figures, Health, Hub, NotAdmitted, Permit,
+    Publication,
 };
 
 use crate::app::App;
@@ -67,9 +68,21 @@ pub enum PublishError {
     /// The server is stopping.
     #[error("the server is stopping and takes no more publications")]
     Stopping,
+    /// The channel's subscribers had no room in the time the publisher would wait. The same may succeed
+    /// later.
+    #[error("no room: subscribers of the channel were too far behind for {waited:?}; nothing was published")]
+    NoRoom {
+        /// How long it waited.
+        waited: std::time::Duration,
+    },
     /// The broker did not take it.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+}
+
+/// What a publisher is told who has waited for room in vain.
+pub(crate) fn no_room(error: &PublishError) -> ClientError {
+    ClientError { message: error.to_string().into(), ..ClientError::TOO_MANY_REQUESTS }
 }
 
 impl Default for Node {
@@ -105,7 +118,13 @@ impl Handle {
         self.publish_with(&channel.into(), Publication::new(data), &PublishOptions::default()).await
     }
 
-    /// Publishes, as `options` say.
+    /// Publishes, as `options` say. With [`PublishOptions::wait`] it first waits until each subscriber on this
+    /// node whose policy [holds publishers](tidegate_core::Backpressure::holds_publishers) has read everything,
+    /// or would then be behind by at most half the channel's window, and no further than a subscription may be
+    /// ([`Settings`](crate::Settings)). Who waits for the same channel has the turn in the order of coming; no
+    /// other publisher and no connection is held up.
+    ///
+    /// Cancel safe while it waits for room: a dropped call publishes nothing.
     ///
     /// # Errors
     /// [`PublishError`], and nobody gets it, as far as the broker knows.
@@ -115,13 +134,7 @@ impl Handle {
         publication: Publication,
         options: &PublishOptions,
     ) -> Result<Published, PublishError> {
-        if self.app.is_draining() {
-            return Err(PublishError::Stopping);
-        }
-        let now = tokio::time::Instant::now().into_std();
-        let published = self.app.hub.publish(channel, publication, options, now).await?;
-        self.app.meters.published.increment(1);
-        Ok(published)
+        self.app.publish(channel, publication, options).await
     }
 
     /// Subscribes clients to a channel. Returns how many were asked to.

@@ -1,5 +1,6 @@
 use metrics::{Counter, Unit, counter, describe_counter, describe_gauge};
 use tidegate_core::Disconnect;
+use tidegate_core::outbox::Loss;
 
 /// The server's metrics. Labels take few values, whatever clients do: codes outside the protocol's tables
 /// count as `custom`.
@@ -8,8 +9,7 @@ pub(crate) struct Meters {
     /// Subscriptions made; how many there are is counted when somebody asks.
     pub(crate) subscriptions: Counter,
     pub(crate) delivered: Counter,
-    pub(crate) missed_gap: Counter,
-    pub(crate) missed_end: Counter,
+    pub(crate) delivery_timeouts: Counter,
     pub(crate) published: Counter,
     pub(crate) bytes_out: Counter,
     pub(crate) writes: Counter,
@@ -25,7 +25,14 @@ impl Meters {
         describe_counter!("tidegate_unsubscribes_total", "Subscriptions ended by the server, by code.");
         describe_counter!("tidegate_refused_total", "Connections refused before the handshake, by cause.");
         describe_counter!("tidegate_delivered_total", "Publications taken by clients' sockets.");
-        describe_counter!("tidegate_missed_total", "Publications that a subscriber did not get, by cause.");
+        describe_counter!(
+            "tidegate_missed_total",
+            "Publications that a subscriber did not get, by cause and policy."
+        );
+        describe_counter!(
+            "tidegate_delivery_timeouts_total",
+            "Publications not made: no room in the time they had."
+        );
         describe_counter!("tidegate_published_total", "Publications accepted.");
         describe_counter!("tidegate_written_bytes", Unit::Bytes, "Bytes taken by clients' sockets.");
         describe_counter!("tidegate_writes_total", "Writes to clients' sockets.");
@@ -37,11 +44,17 @@ impl Meters {
         Self {
             subscriptions: counter!("tidegate_subscriptions_total"),
             delivered: counter!("tidegate_delivered_total"),
-            missed_gap: counter!("tidegate_missed_total", "cause" => "skipped"),
-            missed_end: counter!("tidegate_missed_total", "cause" => "closed"),
+            delivery_timeouts: counter!("tidegate_delivery_timeouts_total"),
             published: counter!("tidegate_published_total"),
             bytes_out: counter!("tidegate_written_bytes"),
             writes: counter!("tidegate_writes_total"),
+        }
+    }
+
+    pub(crate) fn missed(&self, losses: &[Loss]) {
+        for Loss { cause, policy, publications } in losses {
+            counter!("tidegate_missed_total", "cause" => cause.name(), "policy" => *policy)
+                .increment(*publications);
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use axum::Router;
 use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, Values};
-use tidegate_server::core::ExactRouter;
+use tidegate_server::core::{ExactRouter, Lag};
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
 use tidegate_server::transport_ws::{Options as WebSocket, Origins};
 use tidegate_server::{Capacity, Handle, Rules, Server, Settings, Shutdown, System, api, http, page};
@@ -174,6 +174,12 @@ pub(crate) fn settings(config: &Config, http: http::Limits) -> Settings {
         pong_timeout: client.pong_timeout,
         channel_limit: client.channel_limit,
         queue_max_size: client.queue_max_size,
+        queue_max_entries: client.queue_max_entries.map(std::num::NonZero::get),
+        connection_behind: Lag {
+            entries: client.connection_queue_max_entries.map_or(u64::MAX, |most| most.get() as u64),
+            bytes: client.connection_queue_max_size.map_or(u64::MAX, |most| most.get() as u64),
+        },
+        publish_wait_limit: config.channel.publish_wait_limit,
         write_timeout: config.websocket.write_timeout,
         stalled_close_delay: client.stalled_close_delay,
         expired_close_delay: client.expired_close_delay,

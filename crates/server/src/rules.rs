@@ -14,11 +14,12 @@ mod namespaces;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_core::broker::PublishOptions;
-use tidegate_core::{Channel, Client, ClientError, HistoryBounds, Window};
+use tidegate_core::{Channel, Client, ClientError, HistoryBounds, Lag, Window};
 
 use crate::config::{self, Config};
 use crate::token::Verifier;
@@ -63,7 +64,7 @@ impl Rules {
             tracing::warn!("client.insecure_skip_token_signature_verify is on: everybody can be any user");
         }
         let rules = Self {
-            namespaces: Namespaces::new(&config.channel, client.queue_max_size)?,
+            namespaces: Namespaces::new(&config.channel, behind(client))?,
             insecure: client.insecure,
             anonymous_without_token: client.allow_anonymous_connect_without_token,
             anonymous_tokens: !client.disallow_anonymous_connection_tokens,
@@ -181,6 +182,12 @@ struct Allowed {
     client: bool,
     subscriber: bool,
     anonymous: bool,
+}
+
+/// How far behind a subscription may be.
+fn behind(client: &config::Client) -> Lag {
+    let entries = client.queue_max_entries.map_or(u64::MAX, |entries| entries.get() as u64);
+    Lag { entries, bytes: client.queue_max_size as u64 }
 }
 
 /// Seconds since 1970.

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use tidegate_core::Lag;
+
 use crate::http::Limits;
 
 /// The bounds that every connection of a server is held to.
@@ -13,7 +15,16 @@ pub struct Settings {
     pub channel_limit: usize,
     /// How far behind a subscription may be, in bytes. 1 MiB.
     pub queue_max_size: usize,
-    /// How long a connection may take nothing before its subscriptions are judged. 1 s.
+    /// How far behind a subscription may be, in entries; `None` leaves it to the channel's window. Together with
+    /// `queue_max_size` also how far a publisher that waits for room may leave one behind.
+    pub queue_max_entries: Option<usize>,
+    /// How far behind all subscriptions of a connection may be together. 16,384 entries and 4 MiB: what four
+    /// windows hold, and four subscriptions may be behind.
+    pub connection_behind: Lag,
+    /// How long a publisher may wait for room at most, whatever it asks for. 10 s: below the time-outs of HTTP
+    /// clients and proxies.
+    pub publish_wait_limit: Duration,
+    /// How long a connection may take nothing before its subscriptions are judged at the latest. 1 s.
     pub write_timeout: Duration,
     /// How long it may take nothing before it is closed. 30 s: a phone that goes through a tunnel.
     pub stalled_close_delay: Duration,
@@ -54,6 +65,14 @@ pub enum DuplicateUser {
     TakeOver,
 }
 
+impl Settings {
+    /// How far behind a subscription may be.
+    pub(crate) fn subscription_behind(&self) -> Lag {
+        let entries = self.queue_max_entries.map_or(u64::MAX, |entries| entries as u64);
+        Lag { entries, bytes: self.queue_max_size as u64 }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -61,6 +80,9 @@ impl Default for Settings {
             pong_timeout: Duration::from_secs(8),
             channel_limit: 128,
             queue_max_size: 1 << 20,
+            queue_max_entries: None,
+            connection_behind: tidegate_core::outbox::Limits::default().behind,
+            publish_wait_limit: Duration::from_secs(10),
             write_timeout: Duration::from_secs(1),
             stalled_close_delay: Duration::from_secs(30),
             close_timeout: Duration::from_secs(1),

@@ -80,3 +80,31 @@ fn logs_that_were_read_are_swept_out_of_the_queue() {
     assert_eq!(budget.used(), 0);
     assert!(budget.ages.lock().queue.len() <= super::SWEEP);
 }
+
+/// What a window has trimmed and is kept for its key is a part of its backlog, and goes in its turn.
+#[test]
+fn what_is_kept_of_keys_goes_in_the_order_of_age() {
+    let each = 100 + 3 + 64 + ENTRY_OVERHEAD;
+    let budget = Budget::new(12 * each);
+    let began = Instant::now();
+    let log = |name: &str| {
+        let window = Window { entries: 2, keys: 100, key_bytes: 1 << 20, ..Window::default() };
+        let log = Log::new(name.into(), window, Fanout::new(), budget.clone());
+        (Reader::new(&log).expect("it lives"), log)
+    };
+    let ((_old_reader, old), (_new_reader, new)) = (log("old"), log("new"));
+    let publish = |log: &Arc<Log>, i: u64| {
+        let key = Some(format!("k{i:02}").into());
+        let publication = Publication { key, ..Publication::new(vec![b'x'; 100]) };
+        log.append(Kind::Publication(publication), began + Duration::from_secs(i)).expect("it fits");
+    };
+    (0..6).for_each(|i| publish(&old, i));
+    (6..12).for_each(|i| publish(&new, i));
+    assert_eq!((old.figures().entries, new.figures().entries), (6, 6));
+    publish(&new, 12);
+    assert_eq!((old.figures().entries, new.figures().entries), (1, 7), "the older backlog goes, whole");
+    // Then its own, and with it all but the newest entry of each: there is nothing more to give up.
+    (13..40).for_each(|i| publish(&new, i));
+    assert!(budget.used() <= 12 * each, "{}", budget.used());
+    assert_eq!(old.figures().entries, 1);
+}

@@ -1,11 +1,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
+use super::keys::{Kept, Keys};
+use super::room::Waiters;
 use super::{End, Figures, Waiting};
 use crate::outbox::Wake;
 use crate::segment::{SEGMENT_ENTRIES, Segment};
-use crate::{Entry, Position, Window};
+use crate::{Entry, Position, Publication, Window};
 
 /// What a log's lock guards. Pure: it wakes nobody and runs no code of others.
 #[derive(Debug, Default)]
@@ -32,6 +35,10 @@ pub(super) struct State {
     /// How often everybody had read everything: what the budget was told before is void.
     cleared: u64,
     pub(super) end: Option<End>,
+    /// Where the window keeps keys, and there is a backlog.
+    keys: Option<Box<Keys>>,
+    /// Where publishers wait for room.
+    pub(super) waiters: Option<Box<Waiters>>,
     /// Places of wait lists that were looked at to sweep out who left: what leaving costs.
     #[cfg(test)]
     pub(super) swept: usize,
@@ -45,6 +52,22 @@ struct Slot {
     parked: u64,
     /// Empty once it has left.
     wake: Option<Wake>,
+    read: Read,
+}
+
+/// How far a subscriber has said that it has read: that is where it was when it last fetched or parked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Read {
+    /// A sequence number; [`NOWHERE`] for one that holds up no publisher.
+    pub(super) sequence: u64,
+    /// Bytes before it.
+    pub(super) bytes: u64,
+    /// A publisher waits for it to read on.
+    pub(super) watched: bool,
+}
+
+impl Read {
+    const NOTHING: Self = Self { sequence: NOWHERE, bytes: 0, watched: false };
 }
 
 const NOWHERE: u64 = u64::MAX;
@@ -75,6 +98,8 @@ pub(super) struct Freed {
     pub(super) bytes: usize,
     first: Option<Arc<Segment>>,
     others: VecDeque<Arc<Segment>>,
+    entries: Vec<Arc<Entry>>,
+    keys: Option<Box<Keys>>,
 }
 
 impl Freed {
@@ -84,6 +109,11 @@ impl Freed {
         } else {
             self.others.extend(segment);
         }
+    }
+
+    fn entry(&mut self, entry: Option<Arc<Entry>>) {
+        self.bytes += entry.as_ref().map_or(0, |entry| entry.weight());
+        self.entries.extend(entry);
     }
 }
 
@@ -104,8 +134,8 @@ impl State {
         Figures {
             subscribers: self.subscribers,
             behind: self.subscribers - self.parked,
-            entries: self.len(),
-            bytes: self.head.bytes_since(&self.base),
+            entries: self.len() + self.keys.as_ref().map_or(0, |keys| keys.len() as u64),
+            bytes: self.head.bytes_since(&self.base) + self.key_bytes() as u64,
             head: self.head,
         }
     }
@@ -125,6 +155,12 @@ impl State {
             self.base = self.head;
             return Appended::default();
         }
+        let mut freed = Freed::default();
+        if window.keys > 0
+            && let Some(publication) = entry.publication()
+        {
+            self.supersede(publication, &mut freed);
+        }
         if !self.segments.back().is_some_and(|last| last.takes(&self.head, weight)) {
             // As large as the last backlog was: one entry where subscribers keep up, a full segment
             // where they do not.
@@ -134,14 +170,18 @@ impl State {
         let segment = self.segments.back().expect("one was pushed where there was none");
         let limit = segment.limit();
         self.head = segment.append(&self.head, entry, now);
-        let mut freed = Freed::default();
         while self.over(window, now) {
-            self.trim(self.base.sequence, &mut freed);
+            // What is too old is kept by nobody.
+            let kept = (!self.aged(window, now)).then_some(window);
+            self.trim(self.base.sequence, kept, &mut freed);
         }
-        let backlog = (self.len() > 1 && limit > self.queued).then(|| {
-            let oldest = self.queued.clamp(self.base.sequence, self.head.sequence - 1);
+        let backlog = ((self.len() > 1 || self.kept().is_some()) && limit > self.queued).then(|| {
+            let since = match self.kept() {
+                Some((sequence, at)) if sequence >= self.queued => at,
+                _ => self.at(self.queued.clamp(self.base.sequence, self.head.sequence - 1)),
+            };
             self.queued = limit;
-            (Mark { last: limit - 1, cleared: self.cleared }, self.at(oldest))
+            (Mark { last: limit - 1, cleared: self.cleared }, since)
         });
         Appended { freed, backlog }
     }
@@ -169,17 +209,77 @@ impl State {
         self.head.sequence - self.base.sequence
     }
 
-    /// Gives up the entries up to and including `last`, except the newest.
-    fn trim(&mut self, last: u64, freed: &mut Freed) {
+    /// Gives up the entries up to and including `last`, except the newest; with `kept`, all but each key's
+    /// latest publication, as far as that window allows.
+    fn trim(&mut self, last: u64, kept: Option<&Window>, freed: &mut Freed) {
         let to = (last + 1).min(self.head.sequence.saturating_sub(1));
         if to <= self.base.sequence {
             return;
         }
         let base = self.segments[self.holder(to)].before(to);
         freed.bytes += base.bytes_since(&self.base) as usize;
+        if self.keys.is_some() {
+            self.trim_keys(to, kept, freed);
+        }
         self.base = base;
         while self.segments.get(1).is_some_and(|second| second.first() <= to) {
             freed.keep(self.segments.pop_front());
+        }
+    }
+
+    /// Enters into the account of keys that the window is to begin at `to`.
+    fn trim_keys(&mut self, to: u64, kept: Option<&Window>, freed: &mut Freed) {
+        for sequence in self.base.sequence..to {
+            let holder = self.holder(sequence);
+            let Some(keys) = &mut self.keys else { return };
+            let stored = self.segments[holder].get(sequence);
+            let before = keys.bytes();
+            match kept {
+                Some(_) => keys.keep(sequence, stored),
+                None => keys.forget(sequence, stored),
+            }
+            freed.bytes -= keys.bytes() - before;
+        }
+        while let Some(keys) = self.keys.as_mut().filter(|keys| kept.is_some_and(|window| keys.over(window)))
+        {
+            freed.entry(keys.pop());
+        }
+    }
+
+    /// Notes the key of a publication that is to stand at the head.
+    fn supersede(&mut self, publication: &Publication, freed: &mut Freed) {
+        let keys = self.keys.get_or_insert_default();
+        let Some(before) = keys.note(publication, self.head.sequence) else { return };
+        if before < self.base.sequence {
+            freed.entry(keys.supersede(before));
+        } else {
+            self.segments[self.holder(before)].get(before).supersede();
+        }
+    }
+
+    /// What the window has trimmed and is kept: the oldest's sequence number, and when it was appended.
+    fn kept(&self) -> Option<(u64, Instant)> {
+        self.keys.as_ref()?.oldest()
+    }
+
+    fn key_bytes(&self) -> usize {
+        self.keys.as_ref().map_or(0, |keys| keys.bytes())
+    }
+
+    /// What is kept behind `sequence` of what was trimmed, `most` of it; and whether the latest publication
+    /// of some key was given up behind it.
+    pub(super) fn kept_from(&self, sequence: u64, most: usize) -> (Vec<Kept>, bool) {
+        let Some(keys) = &self.keys else { return (Vec::new(), true) };
+        (keys.from(sequence, most), keys.lost_since(sequence))
+    }
+
+    /// Gives up what is kept of the backlog `mark`, if it is older than `window` allows.
+    fn pop_kept(&mut self, mark: Mark, aged: impl Fn(Instant) -> bool, freed: &mut Freed) {
+        while let Some((sequence, at)) = self.kept()
+            && sequence <= mark.last
+            && aged(at)
+        {
+            freed.entry(self.keys.as_mut().and_then(|keys| keys.pop()));
         }
     }
 
@@ -187,7 +287,8 @@ impl State {
     pub(super) fn give_up(&mut self, mark: Mark) -> Freed {
         let mut freed = Freed::default();
         if mark.cleared == self.cleared {
-            self.trim(mark.last, &mut freed);
+            self.pop_kept(mark, |_| true, &mut freed);
+            self.trim(mark.last, None, &mut freed);
             self.forget(mark);
         }
         freed
@@ -197,10 +298,16 @@ impl State {
     /// waited.
     pub(super) fn expire(&mut self, mark: Mark, window: &Window, now: Instant) -> (Option<Instant>, Freed) {
         let mut freed = Freed::default();
-        while self.holds(mark) && self.aged(window, now) {
-            self.trim(self.base.sequence, &mut freed);
+        if mark.cleared == self.cleared {
+            self.pop_kept(mark, |at| now.saturating_duration_since(at) > window.age, &mut freed);
         }
-        let rest = self.waits(mark).then(|| self.at(self.base.sequence));
+        while self.holds(mark) && self.aged(window, now) && self.len() > 1 {
+            self.trim(self.base.sequence, None, &mut freed);
+        }
+        let rest = self.waits(mark).then(|| match self.kept() {
+            Some((_, at)) => at,
+            None => self.at(self.base.sequence),
+        });
         (rest, freed)
     }
 
@@ -215,7 +322,9 @@ impl State {
     }
 
     fn holds(&self, mark: Mark) -> bool {
-        mark.cleared == self.cleared && self.base.sequence <= mark.last && self.len() > 1
+        mark.cleared == self.cleared
+            && (self.base.sequence <= mark.last && self.len() > 1
+                || self.kept().is_some_and(|(sequence, _)| sequence <= mark.last))
     }
 
     /// The budget has forgotten `mark`, whose segment may go on growing.
@@ -251,7 +360,8 @@ impl State {
     pub(super) fn join(&mut self, wake: Wake) -> u32 {
         self.subscribers += 1;
         self.generation = self.generation.wrapping_add(1);
-        let slot = Slot { generation: self.generation, parked: NOWHERE, wake: Some(wake) };
+        let slot =
+            Slot { generation: self.generation, parked: NOWHERE, wake: Some(wake), read: Read::NOTHING };
         match self.free.pop() {
             Some(place) => {
                 self.slots[place as usize] = slot;
@@ -280,14 +390,41 @@ impl State {
         (true, self.clear_if_read())
     }
 
-    /// Removes the subscriber. Returns what was freed because it was the last one behind, and what woke
-    /// it, to be dropped when the lock is free.
-    pub(super) fn leave(&mut self, slot: u32) -> (Freed, Option<Wake>) {
+    /// Notes how far a subscriber has read, and returns what wakes the publisher who waited for that.
+    pub(super) fn report(&mut self, slot: u32, at: &Position) -> Option<Waker> {
+        let read = &mut self.slots[slot as usize].read;
+        *read = Read { sequence: at.sequence, bytes: at.bytes, watched: read.watched };
+        if std::mem::take(&mut read.watched) { self.first_waiter() } else { None }
+    }
+
+    /// What wakes the publisher whose turn it is to wait for room.
+    pub(super) fn first_waiter(&self) -> Option<Waker> {
+        self.waiters.as_ref()?.first()
+    }
+
+    /// Places for subscribers, taken or not.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn read_mut(&mut self, slot: usize) -> &mut Read {
+        &mut self.slots[slot].read
+    }
+
+    pub(super) fn all_parked(&self) -> bool {
+        self.parked == self.subscribers
+    }
+
+    /// Removes the subscriber. Returns what was freed because it was the last one behind, and, to be used or
+    /// dropped when the lock is free, what woke it and what wakes the publisher who waited for it.
+    pub(super) fn leave(&mut self, slot: u32) -> (Freed, Option<Wake>, Option<Waker>) {
         let place = &mut self.slots[slot as usize];
         if place.parked == self.head.sequence {
             self.parked -= 1;
         }
         place.parked = NOWHERE;
+        place.read.sequence = NOWHERE;
+        let watched = std::mem::take(&mut place.read.watched);
         let wake = place.wake.take();
         self.free.push(slot);
         self.subscribers -= 1;
@@ -308,7 +445,8 @@ impl State {
                 slot.generation == w.generation && slot.wake.is_some()
             });
         }
-        (self.clear_if_read(), wake)
+        let waiter = if watched { self.first_waiter() } else { None };
+        (self.clear_if_read(), wake, waiter)
     }
 
     /// Gives up everything if everybody has read it.
@@ -317,7 +455,8 @@ impl State {
         if self.parked != self.subscribers || self.segments.is_empty() {
             return freed;
         }
-        freed.bytes = self.head.bytes_since(&self.base) as usize;
+        freed.bytes = self.head.bytes_since(&self.base) as usize + self.key_bytes();
+        freed.keys = self.keys.take_if(|keys| !keys.reuse());
         self.backlog = ((self.head.sequence - self.segments[0].first()) as usize).min(SEGMENT_ENTRIES);
         self.base = self.head;
         self.queued = self.head.sequence;

@@ -10,14 +10,15 @@ use crate::{Budget, End, Fanout, Kind, Publication, Reader, Refused, Window};
 
 /// A window in figures that tests can count with: entries, kilobytes of payload and overhead, seconds.
 fn window(entries: usize, bytes: usize, seconds: u64) -> Window {
-    Window { entries, bytes, age: Duration::from_secs(seconds) }
+    Window { entries, bytes, age: Duration::from_secs(seconds), keys: 0, key_bytes: 0 }
 }
 
-const WIDE: Window = Window { entries: 4096, bytes: 2 << 20, age: Duration::from_secs(60) };
+const WIDE: Window =
+    Window { entries: 4096, bytes: 2 << 20, age: Duration::from_secs(60), keys: 0, key_bytes: 0 };
 
 /// Plays `script` on a log and compares what its readers read, and whatever else it asks for.
 ///
-/// Steps: `sub a`, `pub COUNT [SIZE]`, `read a [COUNT]`, `rings a`, `leave a`, `tick SECONDS`, `expire`,
+/// Steps: `sub a`, `pub COUNT [SIZE]`, `put KEY` (one publication of this key), `read a [COUNT]`, `rings a`, `leave a`, `tick SECONDS`, `expire`,
 /// `end`, `state`. Publications are numbered from 1.
 #[track_caller]
 fn check(window: Window, script: &str, expected: &str) {
@@ -77,6 +78,12 @@ impl Bench {
                         self.said.push(format!("{refused:?}"));
                     }
                 }
+            }
+            "put" => {
+                self.published += 1;
+                let data = self.published.to_string();
+                let publication = Publication { key: Some(step[1].into()), ..Publication::new(data) };
+                self.log.append(Kind::Publication(publication), self.now).expect("it fits");
             }
             "read" => {
                 let read = self.read(step[1], number(2, usize::MAX));
@@ -275,4 +282,38 @@ fn a_stale_wake_up_does_not_reach_the_slots_next_subscriber() {
     let mut wakes = Vec::new();
     bench.log.wakes(&mut list, 64, &mut wakes);
     assert!(wakes.is_empty());
+}
+
+/// A window that keeps so many entries, and so many keys beyond.
+fn keyed(entries: usize, keys: usize) -> Window {
+    Window { keys, key_bytes: 1 << 20, ..window(entries, 1 << 20, 60) }
+}
+
+#[test]
+fn what_is_kept_of_keys_is_held_and_goes_with_the_backlog() {
+    check(keyed(2, 9), "sub a; put x; put y; put z; put x; state", "1/1 behind, 3 held");
+    check(keyed(2, 9), "sub a; put x; put y; put x; put x; state", "1/1 behind, 3 held");
+    check(keyed(1, 1), "sub a; put x; put y; put z; state", "1/1 behind, 2 held");
+    check(keyed(1, 9), "sub a; put x; put y; read a; state", "a gap 1..=1,2; 0/1 behind, 0 held");
+    check(keyed(1, 9), "sub a; put x; put y; put z; leave a; state", "0/0 behind, 0 held");
+    // Without keys, no account is kept.
+    check(keyed(2, 0), "sub a; put x; put y; put z; state", "1/1 behind, 2 held");
+}
+
+#[test]
+fn age_takes_what_is_kept_of_keys_too() {
+    check(keyed(1, 9), "sub a; put x; put y; tick 30; put z; tick 31; expire; state", "1/1 behind, 1 held");
+    check(keyed(1, 9), "sub a; put x; tick 30; put y; put z; tick 31; expire; state", "1/1 behind, 2 held");
+    check(keyed(2, 9), "sub a; put x; put y; put z; tick 61; put x; expire; state", "1/1 behind, 1 held");
+    // And later what the clock has looked at before.
+    check(
+        keyed(1, 9),
+        "sub a; put x; put y; tick 40; expire; put z; tick 30; expire; state",
+        "1/1 behind, 1 held",
+    );
+    check(
+        keyed(1, 9),
+        "sub a; put x; put y; tick 40; expire; put z; tick 30; expire; put w; state; tick 31; expire; state",
+        "1/1 behind, 2 held; 1/1 behind, 1 held",
+    );
 }

@@ -3,7 +3,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::Lane;
-use crate::log::Run;
+use crate::log::{Cause, Run};
 use crate::{Disconnect, Position};
 
 /// How a transport marks where a message begins and ends.
@@ -63,7 +63,10 @@ pub(super) enum What {
     /// Entries of a lane; `to_head`: the last of them is the log's last; `silent`: some were not wanted.
     Run { lane: Lane, run: Run, to_head: bool, silent: bool },
     /// A lane's gap notice, of so many publications, and where it goes on.
-    Gap { lane: Lane, to: Position, publications: u64 },
+    Gap { lane: Lane, to: Position, publications: u64, cause: Cause },
+    /// A publication that a lane has read from what its log's window has trimmed, and where it goes on;
+    /// `written`: it was wanted.
+    Kept { lane: Lane, to: Position, written: bool },
 }
 
 /// Messages up to this many bytes are copied into the batch; larger ones are shared: an extra slice of a
@@ -107,6 +110,11 @@ impl Batch {
     /// Says that the connection cannot go on: an entry cannot be told to this client.
     pub fn close(&mut self, why: Disconnect) {
         self.closing.get_or_insert(why);
+    }
+
+    /// Why the connection cannot go on, if it cannot.
+    pub(super) fn closing(&self) -> Option<&Disconnect> {
+        self.closing.as_ref()
     }
 
     pub(super) fn take_closing(&mut self) -> Option<Disconnect> {

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::batch::{Batch, What};
-use crate::log::{Behind, Cursor, Gap};
-use crate::{Backpressure, Entry, Position, Subscription};
+use crate::log::{Behind, Cause, Cursor, Gap, Kept};
+use crate::{Backpressure, Entry, Lag, Position, Subscription};
 
 /// A subscription's path through an outbox. A lane's name is never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,10 @@ pub(super) struct Attached {
     pub(super) filled: Position,
     /// The entry at this place has no written predecessor.
     pub(super) fresh: u64,
+    /// Up to here it reads only the latest publication of each key.
+    pub(super) latest_until: u64,
+    /// How far behind it was when it was looked at, as its connection's [`Crowd`](super::Crowd) has it.
+    pub(super) lag: Lag,
     /// What it wrote beyond its turns, in bytes: large messages are paid for with later turns.
     pub(super) debt: u32,
     /// Stands in the outbox's `ready`, or is not to.
@@ -112,6 +116,8 @@ impl Attached {
             policy: Arc::new(crate::SkipToOldest),
             filled,
             fresh: filled.sequence,
+            latest_until: 0,
+            lag: Lag { entries: 0, bytes: 0 },
             debt: 0,
             queued: true,
         }
@@ -127,16 +133,28 @@ impl Attached {
     }
 
     /// Leaves out what lies before `to`, with a gap notice.
-    pub(super) fn skip(&mut self, lane: Lane, to: Position, batch: &mut Batch) {
-        let gap = Gap { from: self.filled, to };
+    pub(super) fn skip(&mut self, lane: Lane, to: Position, cause: Cause, batch: &mut Batch) {
+        let gap = Gap { from: self.filled, to, cause };
+        let publications = gap.publications();
         let first = batch.ends().len();
-        if gap.publications() > 0 {
+        if publications > 0 {
             self.subscription.gap(&gap, batch);
         }
         batch.step();
-        batch.span_from(first, What::Gap { lane, to, publications: gap.publications() });
+        batch.span_from(first, What::Gap { lane, to, publications, cause });
         self.filled = to;
         self.fresh = to.sequence;
+    }
+
+    /// Writes a publication that the window has trimmed, and that is the latest of its key.
+    pub(super) fn write_kept(&mut self, lane: Lane, kept: &Kept, batch: &mut Batch) {
+        let (first, before) = (batch.ends().len(), batch.len());
+        self.subscription.write(&kept.entry, false, batch);
+        batch.step();
+        let written = batch.len() > before;
+        batch.span_from(first, What::Kept { lane, to: kept.after, written });
+        self.filled = kept.after;
+        self.fresh = kept.after.sequence;
     }
 }
 

@@ -1,4 +1,6 @@
+mod bounds;
 mod cuts;
+mod keys;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +14,14 @@ use super::{Batch, CALLS, Event, Fill, Framing, Lane, Limits, Outbox, Taken};
 use crate::call::Call;
 use crate::{
     Backpressure, Budget, CloseConnection, Disconnect, EndSubscription, Entry, Fanout, Gap, Health, Kind,
-    Log, Publication, SkipToLatest, SkipToOldest, Subscription, Window,
+    Lag, LatestPerKey, Log, Publication, SkipToLatest, SkipToOldest, Subscription, Window,
 };
 
 /// Plays `script` on an outbox and compares what a client reads, by lines, and what the connection is told,
 /// in angle brackets.
 ///
-/// Steps: `sub a [continuous|deaf]` (each lane reads the log of its name), `pub a COUNT [SIZE]`, `break a`,
+/// Steps: `sub a [continuous|deaf]` (each lane reads the log of its name), `pub a COUNT [SIZE]`, `put a KEY
+/// [COUNT] [SIZE]` (the same, with a key), `break a`, `policy oldest|latest|keys|end|close` (of later lanes),
 /// `reply TEXT [a]`, `write BYTES` (one batch, of which the socket takes so much), `drain` (all there is),
 /// `leave a`, `end a`, `judge SECONDS`, `stalled`, `health`, `well`, `close CODE`,
 /// `abort`, `call`, `room BYTES`.
@@ -117,14 +120,18 @@ impl Bench {
                     Err(end) => self.say(&format!("{end:?}")),
                 }
             }
-            "pub" => {
-                for _ in 0..number(2, 1) {
-                    let (log, published) = self.log(step[1]);
-                    *published += 1;
-                    let mut data = format!("{}{published}", step[1]);
-                    data.extend(std::iter::repeat_n('.', number(3, 0).saturating_sub(data.len())));
-                    log.append(Kind::Publication(Publication::new(data)), Instant::now()).expect("it fits");
-                }
+            "pub" => self.publish(step[1], None, number(2, 1), number(3, 0)),
+            "put" => self.publish(step[1], Some(step[2].into()), number(3, 1), number(4, 0)),
+            "policy" => {
+                let beyond = Lag::bytes(1 << 20);
+                self.policy = match step[1] {
+                    "oldest" => Arc::new(SkipToOldest),
+                    "latest" => Arc::new(SkipToLatest { beyond }),
+                    "keys" => Arc::new(LatestPerKey { beyond }),
+                    "end" => Arc::new(EndSubscription { beyond }),
+                    "close" => Arc::new(CloseConnection::slow(beyond)),
+                    other => panic!("no policy {other}"),
+                };
             }
             "break" => drop(self.log(step[1]).0.append(Kind::Break, Instant::now())),
             "reply" => {
@@ -149,6 +156,17 @@ impl Bench {
             "call" => drop(self.outbox.handle().call(Call::Message(Bytes::new()))),
             "room" => self.room = number(1, 0),
             other => panic!("no step {other}"),
+        }
+    }
+
+    fn publish(&mut self, channel: &str, key: Option<Arc<str>>, count: usize, size: usize) {
+        for _ in 0..count {
+            let (log, published) = self.log(channel);
+            *published += 1;
+            let mut data = format!("{channel}{published}");
+            data.extend(std::iter::repeat_n('.', size.saturating_sub(data.len())));
+            let publication = Publication { key: key.clone(), ..Publication::new(data) };
+            log.append(Kind::Publication(publication), Instant::now()).expect("it fits");
         }
     }
 
@@ -210,7 +228,8 @@ fn window(entries: usize) -> Window {
     Window { entries, ..Window::default() }
 }
 
-const WIDE: Window = Window { entries: 4096, bytes: 2 << 20, age: Duration::from_secs(60) };
+const WIDE: Window =
+    Window { entries: 4096, bytes: 2 << 20, age: Duration::from_secs(60), keys: 0, key_bytes: 0 };
 
 #[test]
 fn publications_come_in_order() {
@@ -233,33 +252,33 @@ fn a_gap_is_told_with_its_number() {
 #[test]
 fn policies_judge_at_reading() {
     check(
-        SkipToLatest { bytes: 1 << 20 },
+        SkipToLatest { beyond: Lag::bytes(1 << 20) },
         window(2),
         "sub a; pub a 2; drain; pub a 5; drain",
         "a1 a2 a-4 a7",
     );
-    check(SkipToLatest { bytes: 0 }, WIDE, "sub a; pub a 5; drain; pub a; drain", "a-4 a5 a6");
-    check(EndSubscription { bytes: 0 }, WIDE, "sub a; sub b; pub a; drain", "<a behind>");
+    check(SkipToLatest { beyond: Lag::bytes(0) }, WIDE, "sub a; pub a 5; drain; pub a; drain", "a-4 a5 a6");
+    check(EndSubscription { beyond: Lag::bytes(0) }, WIDE, "sub a; sub b; pub a; drain", "<a behind>");
     check(
-        EndSubscription { bytes: 1 << 20 },
+        EndSubscription { beyond: Lag::bytes(1 << 20) },
         window(2),
         "sub a; sub b; pub a 3; pub b; drain; pub b; drain",
         "b1 <a behind> b2",
     );
-    check(CloseConnection::slow(1 << 20), window(2), "sub a; pub a 3; drain", "<close 3008>");
-    check(CloseConnection::slow(1 << 20), WIDE, "sub a; pub a 3; drain", "a1 a2 a3");
+    check(CloseConnection::slow(Lag::bytes(1 << 20)), window(2), "sub a; pub a 3; drain", "<close 3008>");
+    check(CloseConnection::slow(Lag::bytes(1 << 20)), WIDE, "sub a; pub a 3; drain", "a1 a2 a3");
 }
 
 #[test]
 fn policies_judge_a_stalled_connection_too() {
     check(
-        EndSubscription { bytes: 1 << 20 },
+        EndSubscription { beyond: Lag::bytes(1 << 20) },
         window(2),
         "sub a; pub a 3; stalled; judge 1; stalled",
         "<a behind>",
     );
     check(
-        CloseConnection::slow(1 << 20),
+        CloseConnection::slow(Lag::bytes(1 << 20)),
         window(2),
         "sub a; pub a 3; stalled; judge 1; stalled",
         "<close 3008>",
@@ -285,7 +304,7 @@ fn a_break_ends_only_who_relies_on_offsets() {
     check(SkipToOldest, WIDE, "sub a; pub a; break a; pub a; drain", "a1 a2");
     // Nor is anything skipped for who does: a break might be in it.
     check(SkipToOldest, window(2), "sub a continuous; pub a 5; drain", "<a behind>");
-    check(SkipToLatest { bytes: 0 }, WIDE, "sub a continuous; pub a 3; drain", "<a behind>");
+    check(SkipToLatest { beyond: Lag::bytes(0) }, WIDE, "sub a continuous; pub a 3; drain", "<a behind>");
     check(SkipToOldest, WIDE, "sub a continuous; break a; drain; drain", "<a discontinuous>");
 }
 
@@ -310,7 +329,7 @@ fn a_reply_may_follow_its_own_push() {
     // A lane that leaves or skips does not keep the reply.
     check(SkipToOldest, WIDE, "sub a; pub a; reply x a; leave a; drain", "x");
     check(SkipToOldest, window(1), "sub a; pub a; reply x a; pub a 2; drain", "a-2 a3 x");
-    check(EndSubscription { bytes: 0 }, WIDE, "sub a; pub a; reply x a; drain", "<a behind> x");
+    check(EndSubscription { beyond: Lag::bytes(0) }, WIDE, "sub a; pub a; reply x a; drain", "<a behind> x");
 }
 
 #[test]

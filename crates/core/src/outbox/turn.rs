@@ -1,7 +1,8 @@
 use super::batch::{Batch, What};
+use super::lanes::Attached;
 use super::{Event, Lane, Outbox};
-use crate::log::{End, Fetched};
-use crate::{Kind, Verdict};
+use crate::log::{Behind, Cause, End, Fetched, Run};
+use crate::{Kind, Position, Verdict};
 
 /// Entries of a lane that are looked at in one turn, wanted or not: a subscription that wants none of
 /// many must not hold up the others.
@@ -47,12 +48,13 @@ impl Outbox {
 
     /// Reads a lane until the batch has `turn` bytes; returns whether it is to have another turn.
     fn read(&mut self, lane: Lane, turn: usize, batch: &mut Batch) -> bool {
-        let Self { lanes, events, .. } = self;
+        let Self { lanes, events, crowd, limits, .. } = self;
         let Some(attached) = lanes.get_mut(lane) else { return false };
-        let until = attached.filled.sequence + ENTRIES;
-        while batch.len() < turn && attached.filled.sequence < until {
+        let mut looks = Looks(ENTRIES);
+        while batch.len() < turn && looks.0 > 0 {
             let settled = attached.settled();
             let (fetched, behind, head) = attached.cursor.fetch(&attached.filled);
+            crowd.note(&mut attached.lag, &behind);
             let run = match fetched {
                 Fetched::Run(run) => run,
                 Fetched::Head if !settled || attached.cursor.park() => return false,
@@ -65,83 +67,171 @@ impl Outbox {
                     return false;
                 }
             };
-            let skip_to = match attached.policy.judge(&behind) {
-                Verdict::Read if run.from() == attached.filled.sequence => None,
-                Verdict::Read => Some(attached.cursor.oldest()),
+            let lost = run.from() > attached.filled.sequence;
+            let crowded = crowd.is_full(&attached.lag, &limits.behind);
+            let behind = Behind { crowded, ..behind };
+            let way = match attached.policy.judge(&behind) {
+                Verdict::Read if lost => Way::Skip(attached.cursor.oldest(), Cause::Trimmed),
+                Verdict::Read => Way::Read,
                 Verdict::SkipToLatest => {
-                    Some(attached.cursor.newest()).filter(|to| to.sequence > attached.filled.sequence)
-                }
-                Verdict::End => {
-                    if settled {
-                        self.end(lane, End::Behind(behind));
+                    let to = attached.cursor.newest();
+                    if to.sequence > attached.filled.sequence {
+                        Way::Skip(to, Cause::Skipped)
+                    } else {
+                        Way::Read
                     }
-                    return false;
                 }
+                Verdict::LatestPerKey => {
+                    attached.latest_until = head;
+                    Way::LatestPerKey
+                }
+                Verdict::End => Way::End,
                 Verdict::Disconnect(why) => {
                     // It is not read any further: what is left is the connection's loss.
                     events.push_back(Event::Close(why));
                     return false;
                 }
             };
-            if skip_to.is_some() && attached.subscription.continuous() {
+            match way {
                 // It cannot go on over a gap, whatever the policy is: its client recovers.
-                if settled {
-                    self.end(lane, End::Behind(behind));
-                }
-                return false;
-            }
-            if let Some(to) = skip_to {
-                attached.skip(lane, to, batch);
-                if let Some(why) = batch.take_closing() {
-                    events.push_back(Event::Close(why));
+                Way::Skip(..) | Way::LatestPerKey if attached.subscription.continuous() => {
+                    if settled {
+                        self.end(lane, End::Behind(behind));
+                    }
                     return false;
                 }
-                continue;
-            }
-            let first = batch.ends().len();
-            let last = run.to().min(until);
-            let mut at = run.from();
-            let mut closing = None;
-            let mut silent = false;
-            while at < last && batch.len() < turn && closing.is_none() {
-                let entry = run.entry(at);
-                if matches!(entry.kind(), Kind::Break) && attached.subscription.continuous() {
-                    break;
+                Way::End => {
+                    if settled {
+                        self.end(lane, End::Behind(behind));
+                    }
+                    return false;
                 }
-                let before = batch.len();
-                attached.subscription.write(entry, at > attached.fresh, batch);
-                batch.step();
-                at += 1;
-                if batch.len() == before {
-                    silent = true;
-                    attached.fresh = at;
+                Way::Skip(to, cause) => {
+                    attached.skip(lane, to, cause, batch);
+                    looks.take(1);
                 }
-                closing = batch.take_closing();
-            }
-            if at == run.from() {
-                if settled {
-                    self.end(lane, End::Discontinuous(behind));
+                Way::LatestPerKey if lost => attached.read_kept(lane, turn, &mut looks, batch),
+                Way::LatestPerKey | Way::Read => {
+                    if !attached.read_run(lane, run, head, turn, &mut looks, batch) {
+                        if settled {
+                            self.end(lane, End::Discontinuous(behind));
+                        }
+                        return false;
+                    }
+                    let at = attached.filled.sequence;
+                    if !self.deferred.is_empty() {
+                        for (_, place, message) in
+                            self.deferred.extract_if(.., |(of, place, _)| *of == lane && *place <= at)
+                        {
+                            self.control_bytes -= message.weight();
+                            batch.control(message, Some((lane, place)));
+                        }
+                    }
+                    if at == head && batch.closing().is_none() {
+                        return false;
+                    }
                 }
-                return false;
             }
-            attached.filled = run.before(at);
-            batch.span_from(first, What::Run { lane, run, to_head: at == head, silent });
-            if let Some(why) = closing {
+            if let Some(why) = batch.take_closing() {
                 events.push_back(Event::Close(why));
-                return false;
-            }
-            if !self.deferred.is_empty() {
-                for (_, place, message) in
-                    self.deferred.extract_if(.., |(of, place, _)| *of == lane && *place <= at)
-                {
-                    self.control_bytes -= message.weight();
-                    batch.control(message, Some((lane, place)));
-                }
-            }
-            if at == head {
                 return false;
             }
         }
         true
     }
 }
+
+/// Where a lane goes on.
+enum Way {
+    Read,
+    Skip(Position, Cause),
+    LatestPerKey,
+    End,
+}
+
+/// How many entries may still be looked at.
+struct Looks(u64);
+
+impl Looks {
+    fn take(&mut self, count: u64) {
+        self.0 = self.0.saturating_sub(count);
+    }
+}
+
+impl Attached {
+    /// Reads the run that begins where this lane stands; false if it cannot even begin, at a break.
+    fn read_run(
+        &mut self,
+        lane: Lane,
+        mut run: Run,
+        head: u64,
+        turn: usize,
+        looks: &mut Looks,
+        batch: &mut Batch,
+    ) -> bool {
+        let last = run.to().min(run.from() + looks.0);
+        let begin = run.from();
+        let mut at = begin;
+        while at < last && batch.len() < turn && batch.closing().is_none() {
+            let latest_until = self.latest_until.min(last);
+            if at < latest_until && run.is_superseded(at) {
+                at = run.latest_from(at, latest_until);
+                self.skip(lane, run.before(at), Cause::Superseded, batch);
+                run = run.skip_to(at);
+                continue;
+            }
+            let (first, from) = (batch.ends().len(), at);
+            let mut silent = false;
+            while at < last && batch.len() < turn && batch.closing().is_none() {
+                let entry = run.entry(at);
+                if matches!(entry.kind(), Kind::Break) && self.subscription.continuous() {
+                    break;
+                }
+                if at < latest_until && run.is_superseded(at) {
+                    break;
+                }
+                let before = batch.len();
+                self.subscription.write(entry, at > self.fresh, batch);
+                batch.step();
+                at += 1;
+                if batch.len() == before {
+                    silent = true;
+                    self.fresh = at;
+                }
+            }
+            if at == from {
+                break;
+            }
+            self.filled = run.before(at);
+            let rest = (at < last && at < latest_until).then(|| run.clone().skip_to(at));
+            batch.span_from(first, What::Run { lane, run, to_head: at == head, silent });
+            let Some(rest) = rest else { break };
+            run = rest;
+        }
+        looks.take(at - begin);
+        at > begin
+    }
+
+    /// Reads what is kept behind this lane's place of what the window has trimmed, or goes on to the window.
+    fn read_kept(&mut self, lane: Lane, turn: usize, looks: &mut Looks, batch: &mut Batch) {
+        let (kept, base, cause) = self.cursor.kept(&self.filled, KEPT);
+        if kept.is_empty() {
+            looks.take(1);
+            return self.skip(lane, base, cause, batch);
+        }
+        for kept in kept {
+            if batch.len() >= turn || batch.closing().is_some() {
+                return;
+            }
+            looks.take(1);
+            let before = kept.before();
+            if before.sequence > self.filled.sequence {
+                self.skip(lane, before, cause, batch);
+            }
+            self.write_kept(lane, &kept, batch);
+        }
+    }
+}
+
+/// Trimmed publications that are taken from a log at once: each costs a reference under its lock.
+const KEPT: usize = 64;

@@ -185,7 +185,10 @@ fn show_request(request: Request) -> String {
         Request::Connect(connect) => format!("connect {}", connect.token).trim_end().into(),
         Request::Subscribe(subscribe) => format!("subscribe {}", subscribe.channel),
         Request::Unsubscribe(channel) => format!("unsubscribe {channel}"),
-        Request::Publish { channel, data: bytes } => format!("publish {channel} {}", data(bytes)),
+        Request::Publish { channel, data: bytes, key: None } => format!("publish {channel} {}", data(bytes)),
+        Request::Publish { channel, data: bytes, key: Some(key) } => {
+            format!("publish {channel} {} as {key}", data(bytes))
+        }
         Request::Presence(channel) => format!("presence {channel}"),
         Request::PresenceStats(channel) => format!("presence_stats {channel}"),
         Request::History(history) => format!("history {} {:?}", history.channel, history.limit),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -11,7 +11,8 @@ use tidegate_core::broker::BrokerError;
 use tidegate_core::{Channel, ClientError, HistoryBounds, Publication, Refused};
 
 use super::{Api, Command, Reply, TURN, bad_request, broker_error, field};
-use crate::handle::PublishError;
+use crate::config::duration;
+use crate::handle::{PublishError, no_room};
 
 /// Publishes to one channel.
 #[derive(Deserialize)]
@@ -85,6 +86,10 @@ struct Message {
     #[serde(default, deserialize_with = "field::or_zero")]
     idempotency_key: String,
     #[serde(default, deserialize_with = "field::or_zero")]
+    key: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    wait: String,
+    #[serde(default, deserialize_with = "field::or_zero")]
     delta: bool,
     #[serde(default, deserialize_with = "field::or_zero")]
     version: u64,
@@ -96,7 +101,9 @@ struct Message {
 struct Content {
     data: Bytes,
     tags: Option<Arc<BTreeMap<String, String>>>,
+    idempotency_key: Option<Arc<str>>,
     key: Option<Arc<str>>,
+    wait: Option<Duration>,
     version: u64,
     version_epoch: Option<Arc<str>>,
     delta: bool,
@@ -112,7 +119,9 @@ impl Content {
         Ok(Self {
             data,
             tags: (!message.tags.is_empty()).then(|| Arc::new(message.tags)),
-            key: text(message.idempotency_key),
+            idempotency_key: text(message.idempotency_key),
+            key: text(message.key),
+            wait: wait(&message.wait)?,
             version: message.version,
             version_epoch: text(message.version_epoch),
             delta: message.delta,
@@ -128,11 +137,13 @@ impl Content {
         }
         options.delta |= self.delta;
         options.tags = self.tags.clone().or(options.tags);
-        options.idempotency_key = self.key.clone().or(options.idempotency_key);
+        options.idempotency_key = self.idempotency_key.clone().or(options.idempotency_key);
+        options.wait = self.wait.or(options.wait);
         options.version_epoch = self.version_epoch.clone().or(options.version_epoch);
         let publication = Publication {
             data: self.data.clone(),
             tags: options.tags.clone(),
+            key: self.key.clone(),
             version: self.version,
             time: unix_millis(),
             delta: options.delta,
@@ -149,12 +160,21 @@ impl Content {
 fn refusal(channel: &Channel, error: &PublishError) -> ClientError {
     match error {
         PublishError::Stopping => ClientError::NOT_AVAILABLE,
+        PublishError::NoRoom { .. } => no_room(error),
         PublishError::Broker(BrokerError::Refused(refused @ Refused::TooLarge { .. })) => {
             tracing::warn!(%channel, "API: {refused}");
             ClientError::BAD_REQUEST
         }
         PublishError::Broker(error) => broker_error(error),
     }
+}
+
+/// How long the publisher would wait for room; empty for not at all.
+fn wait(text: &str) -> Result<Option<Duration>, ClientError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    duration::parse(text).map(Some).ok_or_else(|| bad_request("a duration such as 500ms or 2s in wait"))
 }
 
 fn text(text: String) -> Option<Arc<str>> {

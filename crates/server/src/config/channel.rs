@@ -20,6 +20,9 @@ pub struct Channels {
     /// Time the position of a stream is kept after its last publication.
     #[serde(deserialize_with = "form::duration")]
     pub history_meta_ttl: Duration,
+    /// Longest time a publisher may wait for room. 10s: below the time-outs of HTTP clients and proxies.
+    #[serde(deserialize_with = "form::duration")]
+    pub publish_wait_limit: Duration,
     /// Longest channel name, in bytes.
     pub max_length: usize,
     /// Prefix of channels that need a subscription token.
@@ -107,6 +110,13 @@ pub struct ChannelOptions {
     pub channel_regex: Option<String>,
     /// What happens to slow subscribers.
     pub backpressure: Backpressure,
+    /// What subscribers may ask for instead.
+    pub allowed_backpressure: Vec<Backpressure>,
+    /// Keys whose latest publication a channel holds beyond its window, where `latest_per_key` is used or
+    /// allowed. 1024: instruments, players or sensors of one channel.
+    pub key_table_size: usize,
+    /// Bytes of these. 1 MiB: half a window.
+    pub key_table_bytes: usize,
     /// Publications a channel holds for subscribers that are behind; at least 1. 4096: four seconds at a
     /// thousand a second.
     pub window_size: usize,
@@ -165,12 +175,26 @@ pub enum Backpressure {
     Default,
     /// The oldest publications are skipped.
     SkipOldest,
-    /// The latest publications are skipped.
+    /// All but the latest publication is skipped.
     SkipLatest,
-    /// Only the latest publication of each key is kept.
+    /// All but the latest publication of each key is skipped.
     LatestPerKey,
     /// The subscription is ended.
     End,
     /// The connection is ended.
     Disconnect,
+}
+
+impl Backpressure {
+    /// The word for it, in the configuration and in what subscribers ask for.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Default => "",
+            Self::SkipOldest => "skip_oldest",
+            Self::SkipLatest => "skip_latest",
+            Self::LatestPerKey => "latest_per_key",
+            Self::End => "end",
+            Self::Disconnect => "disconnect",
+        }
+    }
 }

@@ -46,6 +46,17 @@ pub struct Client {
     pub channel_limit: usize,
     /// Bytes a subscriber may be behind before it counts as slow; at least 4096.
     pub queue_max_size: usize,
+    /// Entries a subscriber may be behind before it counts as slow; `None` leaves it to the channel's window.
+    #[serde(deserialize_with = "form::limit")]
+    pub queue_max_entries: Option<NonZeroUsize>,
+    /// Bytes all subscriptions of a connection may be behind together; `None` is unlimited. 4 MiB: four times
+    /// what one may be; at 1 Mbit/s half a minute.
+    #[serde(deserialize_with = "form::limit")]
+    pub connection_queue_max_size: Option<NonZeroUsize>,
+    /// Entries all subscriptions of a connection may be behind together; `None` is unlimited. 16384: four
+    /// windows.
+    #[serde(deserialize_with = "form::limit")]
+    pub connection_queue_max_entries: Option<NonZeroUsize>,
     /// Time between refreshes of presence and checks for expired subscriptions.
     #[serde(deserialize_with = "form::duration")]
     pub presence_update_interval: Duration,

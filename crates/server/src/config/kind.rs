@@ -77,6 +77,7 @@ impl Kind {
                 _ => Self::Text,
             },
             Value::Null if last == "allowed_delta_types" => Self::Choices(&["fossil"]),
+            Value::Null if last == "allowed_backpressure" => Self::Choices(&BACKPRESSURE[1..]),
             Value::Array(_) if last == "trusted_proxies" => Self::Networks,
             Value::Array(items) if items.is_empty() => Self::Tables(match name {
                 "channel.namespaces" => Element::Named("channel.without_namespace."),
@@ -294,6 +295,8 @@ const BACKPRESSURE: &[&str] = &["", "skip_oldest", "skip_latest", "latest_per_ke
 
 /// Keys, by their last part, whose value is in bytes.
 const BYTES: &[&str] = &[
+    "connection_queue_max_size",
+    "key_table_bytes",
     "queue_max_size",
     "window_bytes",
     "memory_limit",

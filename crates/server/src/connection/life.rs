@@ -110,8 +110,9 @@ impl<C: Connection> Driver<C> {
     pub(super) async fn leave(mut self, why: &Disconnect) {
         self.app.meters.closed(why);
         if !matches!(self.phase, super::Phase::Closing(..) | super::Phase::Waiting(..)) {
-            self.app.meters.missed_end.increment(self.outbox.unread_publications());
+            self.outbox.give_up();
         }
+        self.app.meters.missed(&self.outbox.take_losses());
         self.subscriptions.detach(&mut self.outbox);
         let held = self.subscriptions.take();
         let Driver {

@@ -1,5 +1,6 @@
 //! Requests that are done beside the connection: publishing, presence, history.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -8,30 +9,33 @@ use tidegate_core::request::{HistoryRequest, Response};
 use tidegate_core::{Channel, Client, ClientError, Publication, Refusal};
 
 use crate::app::App;
-use crate::time::{now, unix_millis};
+use crate::handle::{PublishError, no_room};
+use crate::time::unix_millis;
 
 pub(super) async fn publish(
     app: &App,
     client: &Client,
     channel: Channel,
     data: Bytes,
+    key: Option<Arc<str>>,
     subscribed: bool,
 ) -> Result<Response, Refusal> {
     let grant = app.authenticator().publish(client, &channel, &data, subscribed).await?;
-    if app.is_draining() {
-        return Err(ClientError::NOT_AVAILABLE.into());
-    }
     let publication = Publication {
         data: grant.data.unwrap_or(data),
         info: Some(client.info.clone()),
         time: unix_millis(),
         delta: grant.options.delta,
         tags: grant.options.tags.clone(),
+        key,
         ..Default::default()
     };
     let publication = app.hooks.publishing(client, &channel, publication).await?;
-    app.hub.publish(&channel, publication, &grant.options, now()).await.map_err(|e| refusal(&e))?;
-    app.meters.published.increment(1);
+    app.publish(&channel, publication, &grant.options).await.map_err(|error| match error {
+        PublishError::Stopping => ClientError::NOT_AVAILABLE.into(),
+        PublishError::NoRoom { .. } => no_room(&error).into(),
+        PublishError::Broker(error) => refusal(&error),
+    })?;
     Ok(Response::Published)
 }
 

@@ -63,10 +63,10 @@ impl<C: Connection> Driver<C> {
                 self.answer(Ok(Response::Unsubscribed), now);
                 self.forget(held);
             }
-            (Request::Publish { channel, data }, Some(client)) => {
+            (Request::Publish { channel, data, key }, Some(client)) => {
                 let subscribed = self.subscriptions.get(&channel).is_some();
                 self.work = Some(Box::pin(async move {
-                    Step::Answer(publish(&app, &client, channel, data, subscribed).await)
+                    Step::Answer(publish(&app, &client, channel, data, key, subscribed).await)
                 }));
             }
             (Request::Presence(channel), Some(client)) => {

@@ -135,6 +135,7 @@ impl<C: Connection> Driver<C> {
             delta: false,
             join_leave: grant.join_leave,
             data: grant.data.clone(),
+            notices: grant.notices,
             ..Default::default()
         };
         let recover = wanted.recover.as_ref().filter(|_| grant.recoverable);
@@ -206,9 +207,7 @@ impl<C: Connection> Driver<C> {
     /// Ends a subscription because its log says so.
     pub(super) fn ended(&mut self, lane: Lane, end: &End, now: Instant) {
         let Some(held) = self.subscriptions.remove_lane(lane) else { return };
-        if let End::Behind(behind) | End::Discontinuous(behind) = end {
-            self.app.meters.missed_end.increment(behind.publications);
-        }
+        self.app.meters.missed(&self.outbox.take_losses());
         let why = match end {
             End::Behind(_) | End::Discontinuous(_) if held.server_side => {
                 return self.close(INSUFFICIENT_STATE, now);
@@ -223,9 +222,8 @@ impl<C: Connection> Driver<C> {
     /// Ends a subscription because the application says so.
     pub(super) fn unsubscribe(&mut self, channel: &Channel, why: &Disconnect) {
         let Some(held) = self.subscriptions.remove(channel) else { return };
-        if let Some(behind) = self.outbox.detach(held.lane) {
-            self.app.meters.missed_end.increment(behind.publications);
-        }
+        self.outbox.cut(held.lane);
+        self.app.meters.missed(&self.outbox.take_losses());
         self.tell_unsubscribed(channel, why);
         self.forget(Some(held));
     }

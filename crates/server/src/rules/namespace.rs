@@ -6,7 +6,8 @@ use std::time::Duration;
 use regex::Regex;
 use tidegate_core::broker::PublishOptions;
 use tidegate_core::{
-    Backpressure, CloseConnection, EndSubscription, HistoryBounds, SkipToLatest, SkipToOldest, Window,
+    Backpressure, ClientError, CloseConnection, EndSubscription, HistoryBounds, Lag, LatestPerKey,
+    SkipToLatest, SkipToOldest, Window,
 };
 
 use super::error::{RulesError, expression};
@@ -18,10 +19,7 @@ pub(super) struct Namespace {
     /// What the part of a name behind the namespace must match.
     pub(super) expression: Option<Regex>,
     pub(super) history: HistoryBounds,
-    /// What happens to slow subscribers that hear of discontinuities, and so can recover.
-    positioned: Arc<dyn Backpressure>,
-    /// What happens to all others.
-    other: Arc<dyn Backpressure>,
+    policies: Policies,
 }
 
 impl Namespace {
@@ -40,22 +38,7 @@ impl Namespace {
         let text = options.channel_regex.as_deref();
         let expression =
             text.map(|text| expression(&format!("{section}.channel_regex"), text)).transpose()?;
-        let (positioned, other) = match options.backpressure {
-            config::Backpressure::Default => (&policies.end, &policies.close),
-            config::Backpressure::SkipOldest => (&policies.oldest, &policies.oldest),
-            config::Backpressure::SkipLatest => (&policies.latest, &policies.latest),
-            config::Backpressure::End => (&policies.end, &policies.end),
-            config::Backpressure::Disconnect => (&policies.close, &policies.close),
-            config::Backpressure::LatestPerKey => {
-                return Err(RulesError::Unsupported {
-                    key: format!("{section}.backpressure"),
-                    found: "\"latest_per_key\"".to_owned(),
-                    expected: "\"\", \"skip_oldest\", \"skip_latest\", \"end\" or \"disconnect\"".to_owned(),
-                });
-            }
-        };
-        let (positioned, other) = (positioned.clone(), other.clone());
-        Ok(Self { options: options.clone(), expression, history, positioned, other })
+        Ok(Self { options: options.clone(), expression, history, policies: policies.clone() })
     }
 
     pub(super) fn publish_options(&self) -> PublishOptions {
@@ -67,34 +50,75 @@ impl Namespace {
     }
 
     pub(super) fn window(&self) -> Window {
-        let ChannelOptions { window_size, window_bytes, window_age, .. } = self.options;
-        Window { entries: window_size, bytes: window_bytes, age: window_age }
+        let options = &self.options;
+        // No account of keys is kept where nobody looks at it.
+        let keyed = options.backpressure == config::Backpressure::LatestPerKey
+            || options.allowed_backpressure.contains(&config::Backpressure::LatestPerKey);
+        Window {
+            entries: options.window_size,
+            bytes: options.window_bytes,
+            age: options.window_age,
+            keys: if keyed { options.key_table_size } else { 0 },
+            key_bytes: if keyed { options.key_table_bytes } else { 0 },
+        }
     }
 
-    /// What happens to a subscriber that is too slow.
+    /// What happens to a subscriber that is too slow, `positioned` telling whether it hears of
+    /// discontinuities and so can recover.
     pub(super) fn policy(&self, positioned: bool) -> Arc<dyn Backpressure> {
-        if positioned { self.positioned.clone() } else { self.other.clone() }
+        self.policies.of(self.options.backpressure, positioned)
+    }
+
+    /// The same for one that asks for a policy by its name.
+    ///
+    /// # Errors
+    /// 107 where subscribers may not ask for this one.
+    pub(super) fn policy_asked_for(&self, name: &str) -> Result<Arc<dyn Backpressure>, ClientError> {
+        let allowed = &self.options.allowed_backpressure;
+        match allowed.iter().find(|policy| policy.name() == name) {
+            Some(policy) => Ok(self.policies.of(*policy, true)),
+            None => {
+                let names: Vec<_> = allowed.iter().map(|policy| policy.name()).collect();
+                let expected = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+                let message = format!("bad request: backpressure is {name:?}; allowed here: {expected}");
+                Err(ClientError { message: message.into(), ..ClientError::BAD_REQUEST })
+            }
+        }
     }
 }
 
 /// The policies that all namespaces share.
+#[derive(Clone)]
 pub(super) struct Policies {
     end: Arc<dyn Backpressure>,
     close: Arc<dyn Backpressure>,
     oldest: Arc<dyn Backpressure>,
     latest: Arc<dyn Backpressure>,
+    per_key: Arc<dyn Backpressure>,
 }
 
 impl Policies {
-    /// Policies that count a subscriber as slow that is more than `queue_max_size` bytes behind.
-    pub(super) fn new(queue_max_size: usize) -> Self {
-        let bytes = u64::try_from(queue_max_size).unwrap_or(u64::MAX);
+    /// Policies that count a subscriber as slow that is more than `beyond` behind.
+    pub(super) fn new(beyond: Lag) -> Self {
         Self {
-            end: Arc::new(EndSubscription { bytes }),
-            close: Arc::new(CloseConnection::slow(bytes)),
+            end: Arc::new(EndSubscription { beyond }),
+            close: Arc::new(CloseConnection::slow(beyond)),
             oldest: Arc::new(SkipToOldest),
-            latest: Arc::new(SkipToLatest { bytes }),
+            latest: Arc::new(SkipToLatest { beyond }),
+            per_key: Arc::new(LatestPerKey { beyond }),
         }
+    }
+
+    fn of(&self, policy: config::Backpressure, positioned: bool) -> Arc<dyn Backpressure> {
+        let policy = match policy {
+            config::Backpressure::Default if positioned => &self.end,
+            config::Backpressure::Default | config::Backpressure::Disconnect => &self.close,
+            config::Backpressure::SkipOldest => &self.oldest,
+            config::Backpressure::SkipLatest => &self.latest,
+            config::Backpressure::LatestPerKey => &self.per_key,
+            config::Backpressure::End => &self.end,
+        };
+        policy.clone()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::ClientError;
+use tidegate_core::{ClientError, Lag};
 
 use super::error::RulesError;
 use super::namespace::{Namespace, Policies};
@@ -20,8 +20,8 @@ pub(super) struct Namespaces {
 }
 
 impl Namespaces {
-    pub(super) fn new(channels: &Channels, queue_max_size: usize) -> Result<Self, RulesError> {
-        let policies = Policies::new(queue_max_size);
+    pub(super) fn new(channels: &Channels, behind: Lag) -> Result<Self, RulesError> {
+        let policies = Policies::new(behind);
         let meta_ttl = channels.history_meta_ttl;
         let default = &channels.without_namespace;
         let named = channels.namespaces.iter().map(|(name, options)| {

@@ -7,6 +7,7 @@ use tidegate_core::{Channel, Client, ClientError, Refreshed, Refusal, SubscribeG
 
 use super::connect::{INVALID_TOKEN, check_expiry};
 use super::namespace::Namespace;
+use super::wishes::Wishes;
 use super::{Allowed, Rules, filter};
 use crate::config::{DeltaType, RecoveryMode};
 use crate::token::{SubscribeToken, TokenError};
@@ -76,6 +77,11 @@ impl Rules {
             join_leave: request.join_leave && hears,
         };
         let grant = grant(namespace, &permission.overrides, asked);
+        let wishes = Wishes::read(&request.data)?;
+        let policy = match &wishes.backpressure {
+            Some(name) => namespace.policy_asked_for(name)?,
+            None => grant.policy,
+        };
         Ok(SubscribeGrant {
             delta: request.delta && options.allowed_delta_types.contains(&DeltaType::Fossil),
             filter: options.allow_tags_filter,
@@ -83,6 +89,8 @@ impl Rules {
             client_refresh: permission.client_refresh,
             info: permission.info,
             data: permission.data,
+            policy,
+            notices: wishes.notices,
             ..grant
         })
     }
@@ -184,6 +192,7 @@ fn grant(namespace: &Namespace, overrides: &Overrides, asked: Asked) -> Subscrib
         data: Bytes::new(),
         history: namespace.history,
         policy: namespace.policy((positioned || recoverable) && kept),
+        notices: false,
     }
 }
 

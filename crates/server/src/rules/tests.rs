@@ -100,10 +100,6 @@ fn values_that_make_no_sense_are_named() {
         assert_eq!(said, expected);
     }
     check(
-        "chat+backpressure=latest_per_key",
-        "channel.namespaces.chat.backpressure is \"latest_per_key\", which this version does not implement; expected \"\", \"skip_oldest\", \"skip_latest\", \"end\" or \"disconnect\"",
-    );
-    check(
         "+channel_regex=(",
         "channel.without_namespace.channel_regex is \"(\"; expected a regular expression, without look-around and back-references",
     );

@@ -152,7 +152,9 @@ async fn a_client_that_is_too_far_behind_is_closed_within_a_second() {
 #[tokio::test(start_paused = true)]
 async fn a_positioned_subscription_that_is_too_far_behind_is_ended_alone() {
     let mut rules = Rules::with_history(10);
-    rules.grant.policy = std::sync::Arc::new(tidegate_server::core::EndSubscription { bytes: 50_000 });
+    rules.grant.policy = std::sync::Arc::new(tidegate_server::core::EndSubscription {
+        beyond: tidegate_server::core::Lag::bytes(50_000),
+    });
     let site = Site::start(rules, |b| b.settings(quiet()));
     let mut guest = site.client("ada").await;
     guest.subscribe("big").await;

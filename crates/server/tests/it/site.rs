@@ -11,8 +11,8 @@ use tidegate_server::core::memory::{Address, Client as Wire, Limits, listener};
 use tidegate_server::core::request::{ConnectRequest, SubscribeRequest};
 use tidegate_server::core::transport::Peer;
 use tidegate_server::core::{
-    Authenticator, Channel, Client, ClientError, Disconnect, HistoryBounds, Hooks, Identity, Publication,
-    PublishGrant, Refusal, SubscribeGrant,
+    Authenticator, Backpressure, Channel, Client, ClientError, Disconnect, HistoryBounds, Hooks, Identity,
+    Publication, PublishGrant, Refusal, SubscribeGrant,
 };
 use tidegate_server::{Builder, Bytes, Handle, Server, Stopped};
 use tokio::sync::oneshot;
@@ -30,6 +30,8 @@ pub(crate) struct Rules {
     /// How long the authenticator thinks of the token `slow`, and hooks of what they are asked.
     pub(crate) delay: Duration,
     pub(crate) diary: Diary,
+    /// What happens to slow subscribers of some channels; of others, what the grant says.
+    pub(crate) policies: Vec<(&'static str, Arc<dyn Backpressure>)>,
 }
 
 /// What hooks were told, in order.
@@ -67,7 +69,11 @@ impl Authenticator for Rules {
             "panic" => panic!("the authenticator panics, as the test wants"),
             _ => {}
         }
-        Ok(self.grant.clone())
+        let mut grant = self.grant.clone();
+        if let Some((_, policy)) = self.policies.iter().find(|(of, _)| *of == request.channel.as_str()) {
+            grant.policy = policy.clone();
+        }
+        Ok(grant)
     }
 
     async fn subscribe_server_side(

@@ -7,10 +7,10 @@ use crate::SkipToOldest;
 use crate::outbox::Limits;
 
 /// A generator of test cases (xorshift64*), printed by its seed when a case fails.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -8,7 +8,7 @@ use tidegate_core::outbox::{Batch, Event, Fill, Framing, Limits, Outbox};
 use tidegate_core::protocol::Push;
 use tidegate_core::request::StreamPosition;
 use tidegate_core::{
-    Budget, ClientInfo, Disconnect, Fanout, Health, Kind, Log, Publication, SkipToLatest, SkipToOldest,
+    Budget, ClientInfo, Disconnect, Fanout, Health, Kind, Lag, Log, Publication, SkipToLatest, SkipToOldest,
     Window,
 };
 
@@ -102,7 +102,7 @@ fn written(encoding: Encoding, query: &str, subscribed: &Subscribed, entries: &[
     let mut outbox = Outbox::new(Limits::default());
     let subscription = bench.session.subscription(&"news".into(), subscribed);
     let policy: Arc<dyn tidegate_core::Backpressure> =
-        if skip { Arc::new(SkipToLatest { bytes: 0 }) } else { Arc::new(SkipToOldest) };
+        if skip { Arc::new(SkipToLatest { beyond: Lag::bytes(0) }) } else { Arc::new(SkipToOldest) };
     outbox.subscribe(&log, subscription, policy).unwrap();
     for entry in entries {
         log.append(entry.clone(), bench.now).unwrap();
@@ -251,7 +251,7 @@ fn a_publication_that_is_not_json_closes_a_json_client_only() {
 fn gaps_are_told_to_whom_wants_to_know() {
     let entries: Vec<_> = (1..=5).map(publication).collect();
     let last = r#"{"push":{"channel":"news","pub":{"data":1,"offset":5}}}"#;
-    let gap = r#"{"push":{"message":{"data":{"tidegate":{"gap":{"channel":"news","missed":4}}}}}}"#;
+    let gap = r#"{"push":{"message":{"data":{"tidegate":{"gap":{"channel":"news","missed":4,"cause":"skipped"}}}}}}"#;
     for encoding in BOTH {
         let lines = |query| written(encoding, query, &Subscribed::default(), &entries, true);
         assert_eq!(lines("tidegate_notices=true"), format!("{gap}\n{last}"));

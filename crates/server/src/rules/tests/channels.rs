@@ -114,7 +114,11 @@ fn the_server_asks() {
     assert_eq!(rules.presence_enabled(&none), Err(ClientError::UNKNOWN_CHANNEL));
     assert_eq!(rules.history_bounds(&none), Err(ClientError::UNKNOWN_CHANNEL));
     assert_eq!(rules.publish_options(&none).err(), Some(ClientError::UNKNOWN_CHANNEL));
-    let window = Window { entries: 5, bytes: 8192, age: Duration::from_secs(9) };
+    let window = Window { entries: 5, bytes: 8192, age: Duration::from_secs(9), keys: 0, key_bytes: 0 };
     assert_eq!((rules.window(&plain), rules.window(&none)), (window, window));
     assert_eq!(rules.window(&chat), Window::default());
+    for keyed in ["+backpressure=latest_per_key", "+allowed_backpressure=latest_per_key"] {
+        let rules = super::rules(&format!("{keyed} +key_table_size=7 +key_table_bytes=99"));
+        assert_eq!(rules.window(&plain), Window { keys: 7, key_bytes: 99, ..Window::default() }, "{keyed}");
+    }
 }

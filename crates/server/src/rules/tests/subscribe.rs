@@ -261,9 +261,51 @@ fn slow_subscribers() {
     for positioned in [false, true] {
         check("+backpressure=skip_oldest", positioned, Verdict::Read);
         check("+backpressure=skip_latest", positioned, Verdict::SkipToLatest);
+        check("+backpressure=latest_per_key", positioned, Verdict::LatestPerKey);
         check("+backpressure=end", positioned, Verdict::End);
         check("+backpressure=disconnect", positioned, slow());
     }
+}
+
+#[test]
+fn subscribers_choose_among_what_is_allowed() {
+    #[track_caller]
+    fn check(flags: &str, data: &'static str, expected: &str) {
+        let rules = rules(&format!("client.insecure {flags}"));
+        let request = SubscribeRequest { data: data.into(), ..subscribe_to("x") };
+        let said = match wait(rules.subscribe(&client("ann"), &request)) {
+            Ok(grant) if grant.notices => format!("{} and notices", grant.policy.name()),
+            Ok(grant) => grant.policy.name().to_owned(),
+            Err(refusal) => refusal.to_string(),
+        };
+        assert_eq!(said, expected, "{flags} {data}");
+    }
+    let latest = r#"{"tidegate":{"backpressure":"skip_latest"}}"#;
+    check("+allowed_backpressure=skip_latest", latest, "skip_latest");
+    check("+allowed_backpressure=skip_latest", "", "disconnect");
+    check("+allowed_backpressure=skip_latest +backpressure=skip_oldest", "{}", "skip_oldest");
+    check("", latest, "107 bad request: backpressure is \"skip_latest\"; allowed here: none");
+    check(
+        "+allowed_backpressure=end",
+        latest,
+        "107 bad request: backpressure is \"skip_latest\"; allowed here: end",
+    );
+    check(
+        "",
+        r#"{"tidegate":{"backpressure":""}}"#,
+        "107 bad request: backpressure is \"\"; allowed here: none",
+    );
+    check("", r#"{"tidegate":{"notices":true},"mine":[1]}"#, "disconnect and notices");
+    check("", r#"{"tidegate":{"later":5}}"#, "disconnect");
+    // What is no such object is the application's own.
+    for own in ["5", "[1]", "\"tidegate\"", "tidegate", r#"{"tidegate":null}"#, r#"{"a":{"tidegate":1}}"#] {
+        check("", own, "disconnect");
+    }
+    check(
+        "",
+        r#"{"tidegate":{"backpressure":5}}"#,
+        "107 bad request: tidegate in data: invalid type: integer `5`, expected a string at line 1 column 17",
+    );
 }
 
 #[test]
