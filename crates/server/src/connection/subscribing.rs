@@ -161,7 +161,7 @@ impl<C: Connection> Driver<C> {
             known,
         });
         self.app.meters.subscriptions.increment(1);
-        tracing::debug!(client = %client.id, %channel, "subscribed");
+        tracing::debug!(client = %client.id, %channel, subscription = ?lane, "subscribed");
         let made = Made { channel, lane, subscription, policy: grant.policy.clone() };
         match wanted.by {
             By::Client => self.answer(Ok(Response::Subscribed(Box::new(subscribed))), now),
@@ -216,6 +216,7 @@ impl<C: Connection> Driver<C> {
             End::Behind(_) | End::Discontinuous(_) => INSUFFICIENT,
             _ => UNSUBSCRIBED,
         };
+        tracing::debug!(client = self.id(), channel = %held.channel, subscription = ?lane, code = why.code, "ended");
         self.tell_unsubscribed(&held.channel, &why);
         self.forget(Some(held));
     }
@@ -226,6 +227,7 @@ impl<C: Connection> Driver<C> {
         if let Some(behind) = self.outbox.detach(held.lane) {
             self.app.meters.missed_end.increment(behind.publications);
         }
+        tracing::debug!(client = self.id(), %channel, subscription = ?held.lane, code = why.code, "unsubscribed");
         self.tell_unsubscribed(channel, why);
         self.forget(Some(held));
     }
