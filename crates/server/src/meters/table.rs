@@ -84,7 +84,19 @@ pub(crate) const TABLE: &[Noun] = &[
     ),
     counter(
         "tidegate_refused_total",
-        Labels::Of("cause", &["connection_limit", "ip_connection_limit", "draining", "handshake"]),
+        Labels::Of(
+            "cause",
+            &[
+                "connection_limit",
+                "connection_rate_limit",
+                "descriptors",
+                "draining",
+                "handshake",
+                "http_connection_limit",
+                "ip_connection_limit",
+                "memory",
+            ],
+        ),
         "Connections refused before they were open, by cause.",
     ),
     counter(

@@ -38,6 +38,16 @@ fn the_tables_have_the_protocols_codes() {
     }
 }
 
+#[test]
+fn the_causes_of_admission_are_in_the_table() {
+    use tidegate_core::NotAdmitted::{Closed, Descriptors, Full, Memory, NetworkFull, Rate};
+    let refused = TABLE.iter().find(|noun| noun.name == "tidegate_refused_total").unwrap();
+    let Labels::Of("cause", causes) = refused.labels else { panic!("{refused:?}") };
+    for cause in [Closed, Descriptors, Full, Memory, NetworkFull, Rate] {
+        assert!(causes.contains(&cause.cause()), "{cause:?}");
+    }
+}
+
 /// Series are memory of the server and of Prometheus, for every node.
 #[test]
 fn there_are_few_series() {
