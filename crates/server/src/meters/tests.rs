@@ -34,7 +34,7 @@ fn a_code_outside_the_tables_is_custom() {
 fn the_tables_have_the_protocols_codes() {
     use tidegate_protocol::Disconnect as Wire;
     for known in [Wire::SHUTDOWN, Wire::SLOW, Wire::NO_PONG, Wire::BAD_REQUEST, Wire::NOT_AVAILABLE] {
-        assert!(CLOSE_CODES.iter().any(|code| u32::from(*code) == u32::from(known.code())), "{known}");
+        assert!(CLOSE_CODES.iter().any(|code| u32::from(*code) == known.code()), "{known}");
     }
 }
 
