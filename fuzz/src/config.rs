@@ -43,7 +43,7 @@ fn load_named(name: &str, text: &str) -> Result<String, String> {
         ..Default::default()
     };
     match config::load_text(Path::new(name), text, &sources) {
-        Ok(Loaded { config, warnings }) => {
+        Ok(Loaded { config, warnings, .. }) => {
             let written = format!("{config:?} {warnings:?}");
             assert!(!written.contains(SECRET), "a secret in what a log may hold");
             Ok(written.replace(name, "FILE"))
