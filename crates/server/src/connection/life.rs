@@ -112,7 +112,7 @@ impl<C: Connection> Driver<C> {
         let closing = match &self.phase {
             super::Phase::Closing(_, until) | super::Phase::Waiting(_, until) => {
                 // When it began is not kept, but when it has to be over.
-                Some((now + self.app.settings.close_timeout).saturating_duration_since(*until))
+                Some((now + self.app.settings().close_timeout).saturating_duration_since(*until))
             }
             _ => None,
         };
