@@ -38,6 +38,9 @@ pub(crate) enum Error {
     /// Crates depend on what they may not; the text has a line for each.
     #[error("imports only go down (the table is in xtask/src/floors.rs):\n{0}")]
     Floors(String),
+    /// Another program's answer was not understood, or it found something.
+    #[error("{0}")]
+    Found(String),
     /// Some tests failed; their totals are printed already.
     #[error("tests failed")]
     Tests,

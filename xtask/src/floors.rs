@@ -54,6 +54,7 @@ enum Room {
     Client,
     Server,
     Example,
+    Fuzz,
     Xtask,
 }
 
@@ -68,6 +69,7 @@ impl Room {
             Some(name) if name.starts_with("transport-") => Self::Transport,
             Some(name) if name.starts_with("broker-") => Self::Broker,
             Some(_) => return None,
+            None if folder == "fuzz" => Self::Fuzz,
             None if folder == "xtask" => Self::Xtask,
             None if folder.starts_with("examples/") => Self::Example,
             None => return None,
@@ -79,8 +81,8 @@ impl Room {
             Self::Core | Self::Xtask => false,
             Self::Protocol | Self::Transport | Self::Broker => target == Self::Core,
             Self::Client => matches!(target, Self::Core | Self::Protocol),
-            Self::Server => !matches!(target, Self::Server | Self::Example | Self::Xtask),
-            Self::Example => !matches!(target, Self::Example | Self::Xtask),
+            Self::Server => !matches!(target, Self::Server | Self::Example | Self::Fuzz | Self::Xtask),
+            Self::Example | Self::Fuzz => !matches!(target, Self::Example | Self::Fuzz | Self::Xtask),
         }
     }
 
@@ -90,7 +92,7 @@ impl Room {
             Self::Protocol | Self::Transport | Self::Broker => "tidegate-core only",
             Self::Client => "tidegate-protocol and tidegate-core only",
             Self::Server => "a crate below crates/server",
-            Self::Example => "a crate below examples/",
+            Self::Example | Self::Fuzz => "a crate below examples/",
         }
     }
 }

@@ -3,10 +3,12 @@
 //! A new command is a file of its own with a `run` (or `Args` with one), a variant of [`Command`] and an
 //! arm in [`main`].
 
+mod autobahn;
 mod ci;
 mod counts;
 mod error;
 mod floors;
+mod fuzz;
 mod loom;
 mod run;
 mod sdk;
@@ -37,6 +39,10 @@ enum Command {
     Test(test::Args),
     /// Everything that must pass on a clean checkout
     Ci,
+    /// Run the WebSocket conformance suite against the transport
+    Autobahn(autobahn::Args),
+    /// Feed a fuzzer's bytes to what reads bytes from outside
+    Fuzz(fuzz::Args),
     /// Explore the interleavings of the models in `crates/core`
     Loom(loom::Args),
     /// Check that imports between crates only go down
@@ -51,6 +57,8 @@ fn main() -> ExitCode {
         Command::Run(args) => args.run(&workspace),
         Command::Test(args) => args.run(&workspace),
         Command::Ci => ci::run(&workspace),
+        Command::Autobahn(args) => args.run(&workspace),
+        Command::Fuzz(args) => args.run(&workspace),
         Command::Loom(args) => args.run(&workspace),
         Command::Floors => floors::run(&workspace),
         Command::Setup => setup::run(&workspace),

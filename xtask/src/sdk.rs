@@ -38,6 +38,7 @@ impl Suite {
             }
             Self::Python => {
                 setup::python(workspace)?;
+                setup::prometheus()?;
                 python(workspace, arguments)
             }
             Self::Rust => rust(workspace, arguments),

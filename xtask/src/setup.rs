@@ -16,7 +16,8 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     node(workspace)?;
     python(workspace)?;
-    chromium()
+    chromium()?;
+    prometheus()
 }
 
 /// The packages of `tests/sdk/node`, exactly as locked.
@@ -58,22 +59,36 @@ pub(crate) fn python(workspace: &Workspace) -> Result<(), Error> {
 /// # Errors
 /// When the installation fails.
 pub(crate) fn chromium() -> Result<(), Error> {
-    if std::env::var_os("CHROMIUM").is_some() || Path::new(CHROMIUM).exists() {
+    if std::env::var_os("CHROMIUM").is_some() {
+        return Ok(());
+    }
+    debian("chromium", CHROMIUM, "or set CHROMIUM to its path; the page's test fails without")
+}
+
+/// Prometheus, for the test of what `deploy/grafana` asks of it; as [`chromium`].
+///
+/// # Errors
+/// When the installation fails.
+pub(crate) fn prometheus() -> Result<(), Error> {
+    debian("prometheus", PROMETHEUS, "by hand; the test of the dashboard fails without")
+}
+
+/// A package of Debian's that brings the program `path`.
+fn debian(package: &str, path: &str, otherwise: &str) -> Result<(), Error> {
+    if Path::new(path).exists() {
         return Ok(());
     }
     let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     if !root || !Path::new("/usr/bin/apt-get").exists() {
-        eprintln!(
-            "== {CHROMIUM} is missing: install chromium or set CHROMIUM to its path; the page's test fails without"
-        );
+        eprintln!("== {path} is missing: install {package} {otherwise}");
         return Ok(());
     }
     step::run(Command::new("apt-get").arg("update"))?;
-    step::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "chromium"]))
+    step::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", package]))
 }
 
 /// Runs `install` unless the last one into `folder` was for the same `wanted` text.
-fn unless_stamped(
+pub(crate) fn unless_stamped(
     folder: &Path,
     wanted: &str,
     install: impl FnOnce() -> Result<(), Error>,
@@ -103,3 +118,4 @@ fn read(path: &Path) -> Result<String, Error> {
 
 /// Where Debian's package puts it, and where the page's test looks for it.
 const CHROMIUM: &str = "/usr/bin/chromium";
+const PROMETHEUS: &str = "/usr/bin/prometheus";

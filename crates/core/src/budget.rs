@@ -52,6 +52,11 @@ impl Budget {
         })
     }
 
+    /// The bytes that they may hold; 0 is unlimited.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Bytes that windows hold now.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)

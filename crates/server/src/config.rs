@@ -9,6 +9,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
+
 mod changes;
 mod channel;
 mod client;
@@ -45,7 +47,7 @@ pub use listener::{
 pub use problem::{ConfigErrors, Problem};
 pub use proxy::{EventProxy, HttpProxy, Proxy, Rpc, RpcOptions, RpcPing};
 pub use secret::Secret;
-pub use settings::{Config, Fsync, History, Log, LogLevel, Node, Shutdown, Storage};
+pub use settings::{Config, Fsync, History, Log, LogFormat, LogLevel, Node, Shutdown, Storage};
 
 /// A configuration, and what a person should know about it.
 #[derive(Debug, Clone)]
@@ -88,9 +90,24 @@ impl fmt::Debug for Sources {
 /// # Errors
 /// Everything wrong in any source, not only the first; a file that cannot be read or parsed is alone.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+    match &sources.file {
+        None => merge(None, sources),
+        Some(path) => merge(Some((path, file::read(path)?)), sources),
+    }
+}
+
+/// As [`load`], for a file of this name and text instead of the one that `sources` name.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(name: &Path, text: &str, sources: &Sources) -> Result<Loaded, ConfigErrors> {
+    merge(Some((name, file::tree(name, text)?)), sources)
+}
+
+fn merge(file: Option<(&Path, Map<String, Value>)>, sources: &Sources) -> Result<Loaded, ConfigErrors> {
     let mut layers = layers::Layers::new();
-    if let Some(path) = &sources.file {
-        layers.file(path, &file::read(path)?);
+    if let Some((path, tree)) = file {
+        layers.file(path, &tree);
     }
     layers.environment(&sources.environment);
     layers.flags(&sources.flags);

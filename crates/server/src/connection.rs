@@ -4,6 +4,7 @@ mod questions;
 mod requests;
 mod subscribing;
 mod subscriptions;
+mod times;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use crate::time::now;
 use crate::wheel::Timer;
 use requests::Step;
 use subscriptions::Subscriptions;
+use times::Times;
 
 /// Serves one connection until it is gone: reads and does requests, writes what its outbox holds, and keeps
 /// its deadlines.
@@ -66,6 +68,7 @@ struct Driver<C> {
     subscriptions: Subscriptions,
     /// A request that waits until the replies before it are on their way.
     held: Option<Request>,
+    times: Times,
     /// The request being done, a step at a time.
     work: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
     /// What is to be told to others, in order, while the client goes on.
@@ -143,6 +146,7 @@ impl<C: Connection> Driver<C> {
             announced: false,
             subscriptions: Subscriptions::default(),
             held: None,
+            times: Times::new(app.started, now),
             work: None,
             chores: VecDeque::new(),
             calls: VecDeque::new(),
@@ -181,6 +185,9 @@ impl<C: Connection> Driver<C> {
             let mut idle = true;
             while reads < READS && self.poll_work(cx, now, &mut reads)? {
                 idle = false;
+            }
+            if !self.outbox.control_is_empty() {
+                self.times.control_waits(self.app.started, now);
             }
             let wrote = writes < TURN && self.poll_write(cx, now)?;
             if wrote {
@@ -313,6 +320,11 @@ impl<C: Connection> Driver<C> {
                         }
                     };
                     let done = self.outbox.unread(batch, taken);
+                    if self.outbox.control_is_empty()
+                        && let Some(waited) = self.times.control_taken(self.app.started)
+                    {
+                        self.app.meters.control_taken(waited);
+                    }
                     self.app.meters.writes.increment(1);
                     self.app.meters.bytes_out.increment(taken as u64);
                     if done.delivered > 0 {
@@ -353,6 +365,7 @@ impl<C: Connection> Driver<C> {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(received)) => {
                 *reads += 1;
+                self.app.meters.received.increment(1);
                 self.receive(received, now)?;
                 Ok(true)
             }
@@ -418,7 +431,9 @@ impl<C: Connection> Driver<C> {
 
     /// Begins to close. The first reason stands.
     fn close(&mut self, why: Disconnect, now: Instant) {
-        if matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..)) {
+        let repeated = matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..));
+        self.app.meters.closing(repeated);
+        if repeated {
             return;
         }
         tracing::debug!(client = self.id(), code = why.code, reason = %why.reason, "closing");

@@ -25,6 +25,7 @@ pub use forwarded::Trusted;
 pub use headers::PAGE as PAGE_HEADERS;
 pub use places::Limits;
 pub use port::{Port, Routes};
+pub(crate) use probes::upkeep;
 pub use probes::{Metrics, health, metrics, ready};
 pub use tls::{Certificate, Tls, TlsError};
 
@@ -61,7 +62,10 @@ async fn upgrade(State(mounted): State<Arc<Mounted>>, upgrade: Upgrade) -> Respo
             mounted.handle.app().tasks.spawn(async move {
                 match upgraded.await {
                     Ok((io, peer)) => handle.serve(io, peer, permit),
-                    Err(error) => tracing::debug!(%error, "upgrade failed"),
+                    Err(error) => {
+                        handle.app().meters.refused("handshake");
+                        tracing::debug!(%error, "upgrade failed");
+                    }
                 }
             });
             response

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tidegate_server::config;
+use tidegate_server::config::{self, LogFormat};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use crate::node::Failure;
 
@@ -31,12 +31,18 @@ impl Log {
             None => None,
             Some(path) => Some((path.clone(), Arc::new(ArcSwap::from_pointee(open(path)?)))),
         };
-        let layer = match &file {
-            None => fmt::layer().with_writer(BoxMakeWriter::new(io::stderr)),
+        let writer = match &file {
+            None => BoxMakeWriter::new(io::stderr),
             Some((_, file)) => {
                 let file = file.clone();
-                fmt::layer().with_ansi(false).with_writer(BoxMakeWriter::new(move || file.load_full()))
+                BoxMakeWriter::new(move || file.load_full())
             }
+        };
+        let layer = fmt::layer().with_writer(writer);
+        let layer = match options.format {
+            LogFormat::Json => layer.json().flatten_event(true).boxed(),
+            LogFormat::Text if file.is_some() => layer.with_ansi(false).boxed(),
+            LogFormat::Text => layer.boxed(),
         };
         tracing_subscriber::registry().with(filter).with(layer).try_init()?;
         Ok(Self { filter: handle, file })

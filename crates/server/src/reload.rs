@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use metrics::{counter, describe_counter};
+use metrics::counter;
 use tidegate_server::config::{self, Change, Config, Loaded, Sources, Values};
 use tidegate_server::{Handle, Rules, http};
 use tokio::signal::unix::Signal;
@@ -45,10 +45,6 @@ struct Next {
 impl Reload {
     /// Reloads with every SIGHUP, and looks for newer certificates in between.
     pub(crate) async fn run(mut self, mut hangup: Signal) -> Infallible {
-        describe_counter!(
-            "tidegate_reloads_total",
-            "Configurations read again on SIGHUP, by what became of them."
-        );
         let mut complaint = String::new();
         loop {
             let tls = self.faces.iter().any(|face| face.tls.is_some());

@@ -302,7 +302,10 @@ async fn greet<I: Incoming>(app: Arc<App>, incoming: I, permit: Permit) {
             let tasks = app.tasks.clone();
             tasks.spawn(connection::serve(app, io, peer, permit));
         }
-        Err(error) => tracing::debug!(%error, "handshake failed"),
+        Err(error) => {
+            app.meters.refused("handshake");
+            tracing::debug!(%error, "handshake failed");
+        }
     }
 }
 
@@ -312,6 +315,7 @@ async fn drain(app: &Arc<App>, how: Shutdown) -> Stopped {
     app.admission.close();
     app.hub.broadcast_health(Health::Draining);
     let members = app.roster.handles();
+    app.meters.draining(members.len());
     tracing::info!(connections = members.len(), "draining");
     let slices = (how.spread.as_millis() / 50).max(1) as usize;
     let slice = members.len().div_ceil(slices).max(1);
@@ -335,7 +339,7 @@ async fn drain(app: &Arc<App>, how: Shutdown) -> Stopped {
         Err(_) => {
             let cut = app.admission.live();
             tracing::warn!(cut, "cutting off clients that did not leave in time");
-            metrics::counter!("tidegate_drain_cut_total").increment(cut as u64);
+            app.meters.cut(cut);
             for handle in app.roster.handles() {
                 // Gone already: all the better.
                 let _ = handle.abort();
@@ -355,6 +359,7 @@ async fn sweep(app: Arc<App>) {
         interval.tick().await;
         memory.watch(&app.admission);
         app.hub.sweep(tokio::time::Instant::now().into_std()).await;
+        crate::http::upkeep();
     }
 }
 

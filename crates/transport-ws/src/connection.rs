@@ -65,6 +65,12 @@ impl WebSocket {
         self.io.is_tcp()
     }
 
+    /// Whether the last message received was of text. The Centrifuge protocol does not look at it; others,
+    /// and whoever echoes, do.
+    pub fn received_text(&self) -> bool {
+        self.decoder.text()
+    }
+
     /// The next message of what was read; gives memory back that is not needed for it.
     fn buffered(&mut self) -> Result<Option<Received>, ReceiveError> {
         if self.buffer.is_empty() {

@@ -20,6 +20,8 @@ pub(crate) struct Decoder {
     max_fragments: u32,
     /// Boxed, for few clients ever send one.
     unfinished: Option<Box<Unfinished>>,
+    /// The last whole message was of text.
+    text: bool,
 }
 
 /// The fragments of a message so far.
@@ -75,7 +77,7 @@ impl Source for &mut [u8] {
 impl Decoder {
     /// A decoder of messages of at most `limit` bytes in at most `max_fragments` fragments.
     pub(crate) fn new(limit: usize, max_fragments: u32) -> Self {
-        Self { limit, max_fragments, unfinished: None }
+        Self { limit, max_fragments, unfinished: None, text: false }
     }
 
     /// The next whole message or control frame; `None` if more bytes are needed.
@@ -109,6 +111,11 @@ impl Decoder {
                 return Ok(received);
             }
         }
+    }
+
+    /// Whether the last whole message was of text.
+    pub(crate) fn text(&self) -> bool {
+        self.text
     }
 
     /// Bytes of a message of which fragments have come; at least one if there is such a message.
@@ -166,24 +173,25 @@ impl Decoder {
             message.fragments += 1;
             source.skip(len);
         } else if last {
-            return whole(data == Data::Text, source.take(len)).map(Some);
+            return self.whole(data == Data::Text, source.take(len)).map(Some);
         } else {
             let bytes = source.data()[..len].to_vec();
             source.skip(len);
             self.unfinished = Some(Box::new(Unfinished { text: data == Data::Text, bytes, fragments: 1 }));
         }
         match self.unfinished.take_if(|_| last) {
-            Some(message) => whole(message.text, message.bytes.into()).map(Some),
+            Some(message) => self.whole(message.text, message.bytes.into()).map(Some),
             None => Ok(None),
         }
     }
-}
 
-fn whole(text: bool, bytes: Bytes) -> Result<Received, ReceiveError> {
-    if text && str::from_utf8(&bytes).is_err() {
-        return Err(broken(1007, "text not UTF-8"));
+    fn whole(&mut self, text: bool, bytes: Bytes) -> Result<Received, ReceiveError> {
+        if text && str::from_utf8(&bytes).is_err() {
+            return Err(broken(1007, "text not UTF-8"));
+        }
+        self.text = text;
+        Ok(Received::Message(bytes))
     }
-    Ok(Received::Message(bytes))
 }
 
 fn control(kind: Control, payload: &[u8]) -> Result<Received, ReceiveError> {

@@ -24,6 +24,8 @@ fn the_table_is_the_design() {
     check("crates/server", "examples/minimal", false);
     check("examples/minimal", "crates/server", true);
     check("examples/minimal", "examples/other", false);
+    check("fuzz", "crates/server", true);
+    check("examples/minimal", "fuzz", false);
     check("xtask", "crates/core", false);
 }
 

@@ -8,8 +8,6 @@ use crate::message::{
     ClientInfo, ConnectRequest, FilterNode, PublishRequest, RpcResult, SubscribeRequest, UnsubscribeRequest,
 };
 
-mod mutation;
-
 /// A frame reads as commands with these ids; `!` stands for where it is malformed.
 #[track_caller]
 fn check(encoding: Encoding, frame: impl AsRef<[u8]>, expected: &str) {

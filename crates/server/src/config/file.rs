@@ -34,10 +34,21 @@ impl Format {
 /// # Errors
 /// The file cannot be read, or is not what its name says.
 pub(super) fn read(path: &Path) -> Result<Map<String, Value>, Problem> {
-    let format = Format::of(path).ok_or_else(|| Problem::UnknownFormat { path: path.into() })?;
+    if Format::of(path).is_none() {
+        return Err(Problem::UnknownFormat { path: path.into() });
+    }
     let text =
         std::fs::read_to_string(path).map_err(|source| Problem::Unreadable { path: path.into(), source })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    tree(path, &text)
+}
+
+/// The tree that the text of a file of this name holds.
+///
+/// # Errors
+/// It is not what the name says.
+pub(super) fn tree(path: &Path, text: &str) -> Result<Map<String, Value>, Problem> {
+    let format = Format::of(path).ok_or_else(|| Problem::UnknownFormat { path: path.into() })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let syntax = |(line, column, message)| Problem::Syntax { path: path.into(), line, column, message };
     match parse(text, format).map_err(syntax)? {
         Value::Object(map) => Ok(map),

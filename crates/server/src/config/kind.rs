@@ -64,6 +64,7 @@ impl Kind {
             Value::Number(_) => integer(name, last),
             Value::String(text) => match (name, last) {
                 ("log.level", _) => Self::Choice(LOG_LEVELS),
+                ("log.format", _) => Self::Choice(&["text", "json"]),
                 ("client.duplicate_user", _) => Self::Choice(&["keep", "refuse", "takeover"]),
                 ("history.storage", _) => Self::Choice(&["memory", "disk"]),
                 ("history.fsync", _) => Self::Choice(&["always", "interval", "never"]),

@@ -90,9 +90,21 @@ impl Config {
 pub struct Log {
     /// Least severe messages to log.
     pub level: LogLevel,
+    /// How to write them.
+    pub format: LogFormat,
     /// File to append to; `None` is standard error.
     #[serde(deserialize_with = "some_path")]
     pub file: Option<PathBuf>,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line, for machines.
+    Json,
 }
 
 /// Least severe messages to log.

@@ -90,6 +90,7 @@ impl<C: Connection> Driver<C> {
         let Some(client) = self.client.clone() else { return };
         let Some(call) = connecting.todo.pop_front() else {
             self.answer(Ok(Response::Connected(Box::new(connecting.connected))), now);
+            self.app.meters.connected(self.times.life(self.app.started, now));
             self.begin_reading(connecting.made, now);
             let health = self.app.hub.health();
             if health != Health::Serving {

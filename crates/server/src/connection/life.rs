@@ -108,7 +108,15 @@ impl<C: Connection> Driver<C> {
 
     /// Cleans up behind a connection that has gone.
     pub(super) async fn leave(mut self, why: &Disconnect) {
-        self.app.meters.closed(why);
+        let now = now();
+        let closing = match &self.phase {
+            super::Phase::Closing(_, until) | super::Phase::Waiting(_, until) => {
+                // When it began is not kept, but when it has to be over.
+                Some((now + self.app.settings().close_timeout).saturating_duration_since(*until))
+            }
+            _ => None,
+        };
+        self.app.meters.closed(why, self.times.life(self.app.started, now), closing);
         if !matches!(self.phase, super::Phase::Closing(..) | super::Phase::Waiting(..)) {
             self.outbox.give_up();
         }

@@ -57,6 +57,7 @@ impl<C: Connection> Driver<C> {
             (Request::Unsubscribe(channel), Some(_)) => {
                 let held = self.subscriptions.remove(&channel);
                 if let Some(held) = &held {
+                    tracing::debug!(client = self.id(), %channel, subscription = ?held.lane, "unsubscribed");
                     // What it had not read it does not want: that is no loss.
                     self.outbox.detach(held.lane);
                 }
@@ -191,6 +192,9 @@ impl<C: Connection> Driver<C> {
     }
 
     pub(super) fn answer(&mut self, outcome: Result<Response, Refusal>, now: Instant) {
+        if let Err(refusal) = &outcome {
+            self.app.meters.refusal(refusal);
+        }
         self.session.answer(outcome, now);
     }
 }

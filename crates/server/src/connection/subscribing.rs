@@ -162,7 +162,7 @@ impl<C: Connection> Driver<C> {
             known,
         });
         self.app.meters.subscriptions.increment(1);
-        tracing::debug!(client = %client.id, %channel, "subscribed");
+        tracing::debug!(client = %client.id, %channel, subscription = ?lane, "subscribed");
         let made = Made { channel, lane, subscription, policy: grant.policy.clone() };
         match wanted.by {
             By::Client => self.answer(Ok(Response::Subscribed(Box::new(subscribed))), now),
@@ -215,6 +215,7 @@ impl<C: Connection> Driver<C> {
             End::Behind(_) | End::Discontinuous(_) => INSUFFICIENT,
             _ => UNSUBSCRIBED,
         };
+        tracing::debug!(client = self.id(), channel = %held.channel, subscription = ?lane, code = why.code, "ended");
         self.tell_unsubscribed(&held.channel, &why);
         self.forget(Some(held));
     }
@@ -224,6 +225,7 @@ impl<C: Connection> Driver<C> {
         let Some(held) = self.subscriptions.remove(channel) else { return };
         self.outbox.cut(held.lane);
         self.app.meters.missed(&self.outbox.take_losses());
+        tracing::debug!(client = self.id(), %channel, subscription = ?held.lane, code = why.code, "unsubscribed");
         self.tell_unsubscribed(channel, why);
         self.forget(Some(held));
     }

@@ -1,11 +1,15 @@
+use std::sync::OnceLock;
+
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use metrics::gauge;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 
 use crate::handle::Handle;
+use crate::meters::{Kind, TABLE};
 
 /// The route that says that the process lives.
 pub fn health() -> MethodRouter {
@@ -27,16 +31,47 @@ pub fn ready(handle: Handle) -> MethodRouter {
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
+/// The recorder is the process's, and so is this.
+static INSTALLED: OnceLock<Result<Metrics, String>> = OnceLock::new();
+
 impl Metrics {
-    /// Records the metrics of this process from now on: to be called before a server is built.
+    /// Records the metrics of this process from now on: to be called before a server is built. Called again,
+    /// it returns the same.
     ///
     /// # Errors
     /// Something else records them already.
     pub fn install() -> Result<Self, String> {
-        PrometheusBuilder::new().install_recorder().map(Self).map_err(|error| error.to_string())
+        INSTALLED.get_or_init(Self::begin).clone()
     }
 
-    /// Does what is due about once every few seconds: histograms are folded.
+    fn begin() -> Result<Self, String> {
+        let mut builder = PrometheusBuilder::new();
+        for noun in TABLE {
+            if let Kind::Histogram(buckets) = noun.kind {
+                let name = Matcher::Full(noun.name.to_owned());
+                builder = builder.set_buckets_for_metric(name, buckets).map_err(|error| error.to_string())?;
+            }
+        }
+        let recorder = builder.install_recorder().map_err(|error| error.to_string())?;
+        Collector::default().describe();
+        Ok(Self(recorder))
+    }
+
+    /// Every metric of the server, by name and what it means. Those of the process come besides, as
+    /// `process_*`.
+    pub fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
+        TABLE.iter().map(|noun| (noun.name, noun.help))
+    }
+
+    /// The metrics of the process and of its server now, in Prometheus' text format.
+    pub fn render(&self, handle: &Handle) -> String {
+        measure(handle);
+        Collector::default().collect();
+        self.0.render()
+    }
+
+    /// Does what is due about once every few seconds: histograms are folded, which otherwise keep every value
+    /// until somebody looks. A server that runs does it by itself.
     pub fn upkeep(&self) {
         self.0.run_upkeep();
     }
@@ -48,12 +83,17 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
+/// [`Metrics::upkeep`], if they are recorded.
+pub(crate) fn upkeep() {
+    if let Some(Ok(metrics)) = INSTALLED.get() {
+        metrics.upkeep();
+    }
+}
+
 /// The route of the metrics, in Prometheus' text format.
 pub fn metrics(metrics: Metrics, handle: Handle) -> MethodRouter {
     get(async |State((metrics, handle)): State<(Metrics, Handle)>| {
-        measure(&handle);
-        metrics.upkeep();
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.0.render())
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render(&handle))
     })
     .with_state((metrics, handle))
 }
@@ -67,11 +107,14 @@ fn measure(handle: &Handle) {
         channels += usize::from(figures.subscribers > 0);
         behind += figures.behind;
     });
+    gauge!("tidegate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!("tidegate_connections").set(handle.app().admission.live() as f64);
+    gauge!("tidegate_connections_high_water").set(handle.app().admission.most() as f64);
     gauge!("tidegate_subscriptions").set(subscriptions as f64);
     gauge!("tidegate_channels").set(channels as f64);
     gauge!("tidegate_subscribers_behind").set(behind as f64);
     gauge!("tidegate_users").set(handle.hub().registry().users() as f64);
     gauge!("tidegate_window_bytes").set(handle.hub().budget().used() as f64);
-    gauge!("tidegate_window_bytes_most").set(handle.hub().budget().most() as f64);
+    gauge!("tidegate_window_high_water_bytes").set(handle.hub().budget().most() as f64);
+    gauge!("tidegate_window_limit_bytes").set(handle.hub().budget().limit() as f64);
 }

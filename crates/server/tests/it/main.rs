@@ -5,6 +5,7 @@ mod closing;
 mod draining;
 mod ends;
 mod history;
+mod metrics;
 mod ordering;
 mod port;
 mod presence;

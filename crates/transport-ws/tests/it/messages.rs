@@ -52,6 +52,18 @@ async fn messages_are_echoed() {
 }
 
 #[tokio::test]
+async fn text_is_told_from_binary() {
+    let (mut ws, mut client) = Server::pair(MOUNTS[0], Options::default()).await;
+    let messages = [Message::text("t"), Message::binary("b"), Message::Ping("p".into()), Message::text("")];
+    for message in messages {
+        client.send(message.clone()).await.expect("open");
+        within(std::future::poll_fn(|cx| ws.poll_receive(cx))).await.expect("a frame");
+        // A ping between messages is of neither kind.
+        assert_eq!(ws.received_text(), message.is_text(), "{message:?}");
+    }
+}
+
+#[tokio::test]
 async fn messages_are_echoed_over_any_stream() {
     let (client, server) = tokio::io::duplex(777);
     let ws = WebSocket::new(Io::other(tokio::io::BufWriter::new(server)), &Options::default());

@@ -1,0 +1,10 @@
+//! Configuration files, for libFuzzer: `cargo xtask fuzz config`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (tidegate_fuzz::find("config").run)(data));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    tidegate_fuzz::replay("config");
+}

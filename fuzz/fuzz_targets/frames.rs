@@ -1,0 +1,10 @@
+//! WebSocket frames, for libFuzzer: `cargo xtask fuzz frames`.
+#![cfg_attr(fuzzing, no_main)]
+
+#[cfg(fuzzing)]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (tidegate_fuzz::find("frames").run)(data));
+
+#[cfg(not(fuzzing))]
+fn main() {
+    tidegate_fuzz::replay("frames");
+}
