@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use tidegate_core::{Admission, Authenticator, Hooks, Hub, Protocol};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::handle::Node;
@@ -9,6 +10,7 @@ use crate::meters::Meters;
 use crate::roster::Roster;
 use crate::server::Shutdown;
 use crate::settings::Settings;
+use crate::takeover::Takeovers;
 use crate::wheel::Wheel;
 
 /// What all connections of a server share.
@@ -26,6 +28,9 @@ pub(crate) struct App {
     pub(crate) tasks: TaskTracker,
     /// Every open connection.
     pub(crate) roster: Arc<Roster>,
+    pub(crate) takeovers: Takeovers,
+    /// The time to stop is over: whoever is still there is cut off.
+    pub(crate) cut: CancellationToken,
     pub(crate) started: std::time::Instant,
     pub(crate) node: Node,
     /// The node is stopping: nothing new is taken.

@@ -21,6 +21,7 @@ use crate::handle::{Handle, Node};
 use crate::http::{Port, Routes};
 use crate::meters::Meters;
 use crate::settings::Settings;
+use crate::takeover::Takeovers;
 use crate::wheel::Wheel;
 
 /// A server that is assembled, and then run.
@@ -253,6 +254,8 @@ impl Builder {
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             roster: Arc::default(),
+            takeovers: Takeovers::default(),
+            cut: CancellationToken::new(),
             started: tokio::time::Instant::now().into_std(),
             node: self.node,
         });

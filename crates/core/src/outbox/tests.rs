@@ -1,4 +1,5 @@
 mod cuts;
+mod others;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
