@@ -66,7 +66,7 @@ pub struct Outbox {
     lanes: Lanes,
     ready: VecDeque<Lane>,
     /// What goes before the control lane: the latest state of something.
-    first: Option<Message>,
+    first: Option<Box<Message>>,
     control: VecDeque<Message>,
     control_bytes: usize,
     /// Calls stay with the handle.
@@ -261,13 +261,19 @@ impl Outbox {
     /// Says the state of something, before all replies: one that no write has begun yet is replaced, so
     /// that only the latest is told.
     pub fn say_first(&mut self, message: Bytes) {
-        self.first = Some(Message { bytes: message, framed: false, first: true });
+        self.first = Some(Box::new(Message { bytes: message, framed: false, first: true }));
     }
 
     /// Leaves calls with the handle, which takes [`CALLS`] of them, until they are asked for again: for a
     /// connection that is still doing the last.
     pub fn hold_calls(&mut self, hold: bool) {
         self.calls_held = hold;
+    }
+
+    /// Gives up what is not written: the connection has gone, and only its end is still to be told.
+    pub fn discard(&mut self) {
+        (self.first, self.control_bytes) = (None, 0);
+        (self.control, self.deferred, self.rest) = Default::default();
     }
 
     /// Whether nothing waits to be written but what subscriptions have yet to read.
@@ -334,7 +340,7 @@ impl Outbox {
         for span in untaken {
             let What::Control(message, after) = &span.what else { continue };
             if message.first {
-                self.first.get_or_insert_with(|| message.clone());
+                self.first.get_or_insert_with(|| Box::new(message.clone()));
                 continue;
             }
             self.control_bytes += message.weight();

@@ -13,6 +13,7 @@ pub(crate) struct Meters {
     pub(crate) published: Counter,
     pub(crate) bytes_out: Counter,
     pub(crate) writes: Counter,
+    pub(crate) stalls: Counter,
 }
 
 impl Meters {
@@ -24,6 +25,8 @@ impl Meters {
         describe_counter!("tidegate_closes_total", "Connections ended, by disconnect code.");
         describe_counter!("tidegate_unsubscribes_total", "Subscriptions ended by the server, by code.");
         describe_counter!("tidegate_refused_total", "Connections refused before the handshake, by cause.");
+        describe_counter!("tidegate_stalls_total", "Times that a client's socket took nothing more.");
+        describe_counter!("tidegate_takeovers_total", "Newcomers of a connected user, by outcome.");
         describe_counter!("tidegate_delivered_total", "Publications taken by clients' sockets.");
         describe_counter!("tidegate_missed_total", "Publications that a subscriber did not get, by cause.");
         describe_counter!("tidegate_published_total", "Publications accepted.");
@@ -42,11 +45,17 @@ impl Meters {
             published: counter!("tidegate_published_total"),
             bytes_out: counter!("tidegate_written_bytes"),
             writes: counter!("tidegate_writes_total"),
+            stalls: counter!("tidegate_stalls_total"),
         }
     }
 
     pub(crate) fn closed(&self, why: &Disconnect) {
         counter!("tidegate_closes_total", "code" => label(why.code)).increment(1);
+    }
+
+    /// A newcomer of a connected user has `displaced` others, or was `refused`.
+    pub(crate) fn takeover(&self, outcome: &'static str) {
+        counter!("tidegate_takeovers_total", "outcome" => outcome).increment(1);
     }
 
     pub(crate) fn unsubscribed(&self, why: &Disconnect) {

@@ -161,7 +161,7 @@ impl<C: Connection> Driver<C> {
             known,
         });
         self.app.meters.subscriptions.increment(1);
-        tracing::debug!(client = %client.id, %channel, "subscribed");
+        tracing::debug!(client = %client.id, %channel, ?lane, "subscribed");
         let made = Made { channel, lane, subscription, policy: grant.policy.clone() };
         match wanted.by {
             By::Client => self.answer(Ok(Response::Subscribed(Box::new(subscribed))), now),
@@ -232,6 +232,7 @@ impl<C: Connection> Driver<C> {
 
     pub(super) fn tell_unsubscribed(&mut self, channel: &Channel, why: &Disconnect) {
         self.app.meters.unsubscribed(why);
+        tracing::debug!(client = self.id(), %channel, code = why.code, "unsubscribed by the server");
         if let Some(message) = self.session.push(Push::Unsubscribe(channel, why)) {
             self.outbox.reply(message, None);
         }
