@@ -94,7 +94,9 @@ async fn the_latest_state_wins_whoever_broadcasts() {
         let handle = site.handle.clone();
         std::thread::spawn(move || (0..300).for_each(|_| handle.broadcast_health(health)))
     });
-    threads.map(|thread| thread.join().unwrap());
+    for thread in threads {
+        thread.join().unwrap();
+    }
     let holds = match site.handle.hub().health() {
         Health::Serving => "serving",
         Health::Degraded => "degraded",
