@@ -21,6 +21,8 @@ pub enum Call {
     Refresh(Arc<RefreshCall>),
     /// Send the client a message that belongs to no channel.
     Message(Bytes),
+    /// Ping the client now: it may be gone without anybody having noticed.
+    Probe,
 }
 
 /// A server-side subscription.

@@ -22,6 +22,7 @@ use crate::{Backpressure, Disconnect, Health, Lag, Subscription, Verdict};
 pub use batch::{Batch, Framing, HEADER};
 use batch::{Span, What};
 use crowd::Crowd;
+use handle::Open;
 pub use handle::{CALLS, Closed, Handle, NotTaken};
 pub(crate) use handle::{Shared, Wake};
 pub use lanes::Lane;
@@ -68,8 +69,12 @@ pub struct Outbox {
     limits: Limits,
     lanes: Lanes,
     ready: VecDeque<Lane>,
+    /// What goes before the control lane: the latest state of something.
+    first: Option<Box<Message>>,
     control: VecDeque<Message>,
     control_bytes: usize,
+    /// Calls stay with the handle.
+    calls_held: bool,
     /// Replies that wait for a lane to be read up to a place.
     deferred: Vec<(Lane, u64, Message)>,
     /// The end of the message that the socket cut.
@@ -140,6 +145,7 @@ pub struct Taken {
 struct Message {
     bytes: Bytes,
     framed: bool,
+    first: bool,
 }
 
 impl Message {
@@ -157,8 +163,10 @@ impl Outbox {
             limits,
             lanes: Lanes::default(),
             ready: VecDeque::new(),
+            first: None,
             control: VecDeque::new(),
             control_bytes: 0,
+            calls_held: false,
             deferred: Vec::new(),
             rest: VecDeque::new(),
             events: VecDeque::new(),
@@ -244,7 +252,7 @@ impl Outbox {
     /// Adds a message to the control lane, which goes before all subscriptions; with `after`, as soon as
     /// that lane has been read up to what its log holds now.
     pub fn reply(&mut self, message: Bytes, after: Option<Lane>) {
-        let message = Message { bytes: message, framed: false };
+        let message = Message { bytes: message, framed: false, first: false };
         self.control_bytes += message.weight();
         if let Some(lane) = after
             && let Some(attached) = self.lanes.get_mut(lane)
@@ -260,14 +268,32 @@ impl Outbox {
 
     /// Adds bytes that the transport has framed itself, such as a pong of its own, to the control lane.
     pub fn framed(&mut self, bytes: Bytes) {
-        let message = Message { bytes, framed: true };
+        let message = Message { bytes, framed: true, first: false };
         self.control_bytes += message.weight();
         self.control.push_back(message);
     }
 
+    /// Says the state of something, before all replies: one that no write has begun yet is replaced, so
+    /// that only the latest is told.
+    pub fn say_first(&mut self, message: Bytes) {
+        self.first = Some(Box::new(Message { bytes: message, framed: false, first: true }));
+    }
+
+    /// Leaves calls with the handle, which takes [`CALLS`] of them, until they are asked for again: for a
+    /// connection that is still doing the last.
+    pub fn hold_calls(&mut self, hold: bool) {
+        self.calls_held = hold;
+    }
+
+    /// Gives up what is not written: the connection has gone, and only its end is still to be told.
+    pub fn discard(&mut self) {
+        (self.first, self.control_bytes) = (None, 0);
+        (self.control, self.deferred, self.rest) = Default::default();
+    }
+
     /// Whether nothing waits to be written but what subscriptions have yet to read.
     pub fn control_is_empty(&self) -> bool {
-        self.control.is_empty() && self.deferred.is_empty() && self.rest.is_empty()
+        self.first.is_none() && self.control.is_empty() && self.deferred.is_empty() && self.rest.is_empty()
     }
 
     /// Whether no lane is known to have anything to read.
@@ -283,7 +309,8 @@ impl Outbox {
     /// Every batch filled is followed by [`Outbox::unread`]; also an empty one, which needs no write: its
     /// subscriptions wanted nothing of what they read.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, room: usize, batch: &mut Batch) -> Poll<Fill> {
-        if let Some(event) = self.collect(cx, false) {
+        let open = if self.calls_held { Open::NoCalls } else { Open::All };
+        if let Some(event) = self.collect(cx, open) {
             return Poll::Ready(Fill::Event(event));
         }
         self.fill_control(room, batch);
@@ -328,6 +355,10 @@ impl Outbox {
         let untaken = spans.iter().rev().filter(|span| span.first >= steps);
         for span in untaken {
             let What::Control(message, after) = &span.what else { continue };
+            if message.first {
+                self.first.get_or_insert_with(|| Box::new(message.clone()));
+                continue;
+            }
             self.control_bytes += message.weight();
             match after {
                 Some((lane, place)) if self.waits_for(*lane, *place) => {
@@ -465,7 +496,7 @@ impl Outbox {
     /// pass what needs no room. Health and calls wait until the connection writes again, the latest
     /// health first.
     pub fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        match self.collect(cx, true) {
+        match self.collect(cx, Open::Closing) {
             Some(event) => Poll::Ready(event),
             None => Poll::Pending,
         }
@@ -478,12 +509,12 @@ impl Outbox {
     }
 
     /// Takes rung lanes over, and the next event.
-    fn collect(&mut self, cx: &Context<'_>, stalled: bool) -> Option<Event> {
+    fn collect(&mut self, cx: &Context<'_>, open: Open) -> Option<Event> {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
         let Self { shared, lanes, ready, .. } = self;
-        shared.collect(cx, stalled, |lane| {
+        shared.collect(cx, open, |lane| {
             if let Some(attached) = lanes.get_mut(lane)
                 && !std::mem::replace(&mut attached.queued, true)
             {

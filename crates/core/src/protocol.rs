@@ -32,6 +32,18 @@ pub trait Session: Send {
     /// Takes a message. It is looked at when the next action is asked for.
     fn receive(&mut self, message: Bytes, now: Instant);
 
+    /// Takes a message that came while a request is being done, if it may go ahead of that, as the answer to
+    /// a ping may. False: it has to wait for its turn.
+    fn receive_ahead(&mut self, message: &Bytes) -> bool {
+        let _ = message;
+        false
+    }
+
+    /// Pings the client now, to find out whether it is still there.
+    fn probe(&mut self, now: Instant) {
+        let _ = now;
+    }
+
     /// What to do next; `None` until something else comes. While a request is being done there is none.
     fn next(&mut self, now: Instant) -> Option<Action>;
 

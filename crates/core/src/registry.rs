@@ -30,6 +30,19 @@ pub struct Member {
     /// How to reach it.
     pub handle: Handle,
     generation: usize,
+    /// It has gone, and is still cleaned up behind.
+    leaving: bool,
+}
+
+/// A connection that has been entered.
+#[derive(Debug)]
+pub struct Entered {
+    /// Its entry.
+    pub registration: Registration,
+    /// The other connections of the same user; none of the anonymous one.
+    pub others: Vec<Member>,
+    /// Those of the same user that have gone, but are still cleaned up behind.
+    pub leaving: Vec<Handle>,
 }
 
 /// An entry of the registry. Dropping it removes the entry.
@@ -57,8 +70,8 @@ impl Registry {
         })
     }
 
-    /// Enters a connection, which has been authenticated, and returns the other connections of the same
-    /// user: what becomes of them is the caller's policy. `admit` is asked under the lock of the user's
+    /// Enters a connection, which has been authenticated. What becomes of the other connections of the same
+    /// user is the caller's policy. `admit` is asked under the lock of the user's
     /// shard, with the number of these, so that two newcomers cannot both take the last place.
     ///
     /// # Errors
@@ -68,27 +81,32 @@ impl Registry {
         client: Arc<Client>,
         handle: Handle,
         admit: impl FnOnce(usize) -> bool,
-    ) -> Result<(Registration, Vec<Member>), Full> {
+    ) -> Result<Entered, Full> {
         let generation = self.generation.fetch_add(1, Ordering::Relaxed);
-        let member = Member { client, handle, generation };
+        let member = Member { client, handle, generation, leaving: false };
         let user = member.client.user();
-        let mut others = Vec::new();
+        let (mut others, mut leaving) = (Vec::new(), Vec::new());
         if !user.is_empty() {
             let mut users = self.user_shard(user).lock();
             let same = users.entry(user.clone()).or_default();
-            if !admit(same.len()) {
+            if !admit(same.iter().filter(|member| !member.leaving).count()) {
                 if same.is_empty() {
                     users.remove(user);
                 }
                 return Err(Full);
             }
-            others.clone_from(same);
+            for other in same.iter() {
+                match other.leaving {
+                    true => leaving.push(other.handle.clone()),
+                    false => others.push(other.clone()),
+                }
+            }
             same.push(member.clone());
             same.shrink_to_fit();
         }
         self.client_shard(&member.client.id).lock().insert(member.client.id.clone(), member.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
-        Ok((Registration { registry: self.clone(), member }, others))
+        Ok(Entered { registration: Registration { registry: self.clone(), member }, others, leaving })
     }
 
     /// How many connections are entered.
@@ -103,7 +121,8 @@ impl Registry {
 
     /// How many different users are connected, anonymous ones not counted.
     pub fn users(&self) -> usize {
-        self.users.iter().map(|shard| shard.lock().len()).sum()
+        let connected = |members: &&Vec<Member>| members.iter().any(|member| !member.leaving);
+        self.users.iter().map(|shard| shard.lock().values().filter(connected).count()).sum()
     }
 
     /// The connection with this id.
@@ -113,7 +132,8 @@ impl Registry {
 
     /// The connections of this user.
     pub fn user(&self, user: &str) -> Vec<Member> {
-        self.user_shard(user).lock().get(user).cloned().unwrap_or_default()
+        let users = self.user_shard(user).lock();
+        users.get(user).into_iter().flatten().filter(|member| !member.leaving).cloned().collect()
     }
 
     /// Visits every connection, in no order, holding no lock while doing so.
@@ -138,17 +158,39 @@ impl Registry {
 #[error("the user has as many connections as it may have")]
 pub struct Full;
 
+impl Registration {
+    /// Takes the connection out of what can be found and counted: it has gone. Until this is dropped, those
+    /// of the same user that are entered are told that it is still cleaned up behind.
+    pub fn retire(&mut self) {
+        if std::mem::replace(&mut self.member.leaving, true) {
+            return;
+        }
+        let gone = self.remove_client();
+        let Member { client, generation, .. } = &self.member;
+        if !client.user().is_empty() {
+            let mut users = self.registry.user_shard(client.user()).lock();
+            let same = users.get_mut(client.user()).into_iter().flatten();
+            same.filter(|member| member.generation == *generation).for_each(|member| member.leaving = true);
+        }
+        self.registry.count.fetch_sub(1, Ordering::Relaxed);
+        drop(gone);
+    }
+
+    /// Takes its own entry out of the map by id; its successor's stays.
+    fn remove_client(&self) -> Option<Member> {
+        let Member { client, generation, .. } = &self.member;
+        let mut clients = self.registry.client_shard(&client.id).lock();
+        let own = clients.get(&client.id).is_some_and(|member| member.generation == *generation);
+        if own { clients.remove(&client.id) } else { None }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
+        self.retire();
         let Member { client, generation, .. } = &self.member;
-        // What is removed is dropped when the locks are free.
+        // What is removed is dropped when the lock is free.
         let mut gone = Vec::new();
-        {
-            let mut clients = self.registry.client_shard(&client.id).lock();
-            if clients.get(&client.id).is_some_and(|m| m.generation == *generation) {
-                gone.extend(clients.remove(&client.id));
-            }
-        }
         if !client.user().is_empty() {
             let mut users = self.registry.user_shard(client.user()).lock();
             if let Some(same) = users.get_mut(client.user()) {
@@ -158,7 +200,6 @@ impl Drop for Registration {
                 }
             }
         }
-        self.registry.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -182,10 +223,10 @@ mod tests {
     fn a_late_clean_up_does_not_remove_the_successor() {
         let registry = Registry::new();
         let (old, new) = (Outbox::new(Limits::default()), Outbox::new(Limits::default()));
-        let (first, none) = registry.enter(client("ada", "1"), old.handle(), |_| true).unwrap();
-        let (second, others) = registry.enter(client("ada", "1"), new.handle(), |_| true).unwrap();
-        assert!(none.is_empty());
-        assert!(others[0].handle.same(&old.handle()));
+        let first = registry.enter(client("ada", "1"), old.handle(), |_| true).unwrap();
+        let second = registry.enter(client("ada", "1"), new.handle(), |_| true).unwrap();
+        assert!(first.others.is_empty());
+        assert!(second.others[0].handle.same(&old.handle()));
         drop(first);
         assert!(registry.client("1").unwrap().handle.same(&new.handle()));
         assert_eq!(registry.user("ada").len(), 1);
@@ -193,6 +234,27 @@ mod tests {
         drop(second);
         assert_eq!((registry.len(), registry.users()), (0, 0));
         assert!(registry.client("1").is_none());
+    }
+
+    #[test]
+    fn who_is_leaving_is_not_found_and_not_counted_but_told_of() {
+        let registry = Registry::new();
+        let (old, new) = (Outbox::new(Limits::default()), Outbox::new(Limits::default()));
+        let mut first = registry.enter(client("ada", "1"), old.handle(), |_| true).unwrap();
+        first.registration.retire();
+        first.registration.retire();
+        assert_eq!((registry.len(), registry.users()), (0, 0));
+        assert!(registry.user("ada").is_empty() && registry.client("1").is_none());
+        let second = registry.enter(client("ada", "2"), new.handle(), |others| others == 0).unwrap();
+        assert!(second.others.is_empty());
+        assert!(second.leaving[0].same(&old.handle()));
+        drop(first);
+        assert_eq!((registry.len(), registry.users()), (1, 1));
+        let third = registry.enter(client("ada", "3"), new.handle(), |_| true).unwrap();
+        assert_eq!((third.others.len(), third.leaving.len()), (1, 0));
+        drop((second, third));
+        assert!(registry.is_empty());
+        assert!(registry.users.iter().all(|shard| shard.lock().is_empty()));
     }
 
     #[test]

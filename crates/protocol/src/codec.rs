@@ -94,6 +94,14 @@ impl Encoding {
         }
     }
 
+    /// Whether a client's message is nothing but the answer to a ping.
+    pub fn is_pong(self, message: &[u8]) -> bool {
+        match self {
+            Self::Json => message.trim_ascii_end() == b"{}",
+            Self::Protobuf => message == [0],
+        }
+    }
+
     /// Whether a client of this encoding can be sent this payload: any in Protobuf, one JSON value in JSON.
     pub fn carries(self, payload: &[u8]) -> bool {
         match self {

@@ -207,6 +207,18 @@ impl Session for CentrifugeSession {
         }
     }
 
+    fn receive_ahead(&mut self, message: &Bytes) -> bool {
+        let State::Open { heartbeat, .. } = &mut self.state else { return false };
+        // One that nobody asked for is judged in its turn.
+        self.encoding.is_pong(message) && heartbeat.pong()
+    }
+
+    fn probe(&mut self, now: Instant) {
+        if let State::Open { heartbeat, .. } = &mut self.state {
+            heartbeat.probe(now);
+        }
+    }
+
     fn next(&mut self, _: Instant) -> Option<Action> {
         if let Some(action) = self.follow_up() {
             return Some(action);

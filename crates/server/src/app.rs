@@ -3,6 +3,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use tidegate_core::broker::{PublishOptions, Published};
 use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::handle::{Node, PublishError};
@@ -10,6 +11,7 @@ use crate::meters::Meters;
 use crate::roster::Roster;
 use crate::server::Shutdown;
 use crate::settings::Settings;
+use crate::takeover::Takeovers;
 use crate::time::now;
 use crate::wheel::Wheel;
 
@@ -28,6 +30,9 @@ pub(crate) struct App {
     pub(crate) tasks: TaskTracker,
     /// Every open connection.
     pub(crate) roster: Arc<Roster>,
+    pub(crate) takeovers: Takeovers,
+    /// The time to stop is over: whoever is still there is cut off.
+    pub(crate) cut: CancellationToken,
     pub(crate) started: std::time::Instant,
     pub(crate) node: Node,
     /// The node is stopping: nothing new is taken.

@@ -168,12 +168,21 @@ impl Handle {
         self.call(target, || Call::Message(data.clone()))
     }
 
-    /// Ends all subscriptions of a channel.
+    /// Deletes a channel: ends all of its subscriptions, under live connections. Clients are told code 2000,
+    /// other subscriptions do not notice, and who subscribes afterwards finds a new channel. History stays
+    /// with the broker; see [`Broker::remove_history`](tidegate_core::Broker::remove_history).
+    ///
+    /// May be called by several threads at once, twice, and of a channel that nobody is subscribed to.
     pub fn remove(&self, channel: &Channel) {
         self.app.hub.remove(channel);
     }
 
-    /// Tells every client of the node's health, in bounded time, whatever some of them do.
+    /// Tells every client that asks for notices of the node's health.
+    ///
+    /// It costs the same per connection, whatever that connection does, and waits for none: the state is
+    /// noted, and goes before everything else that the client has yet to read. One that has stalled is told
+    /// when it reads again, and only the latest state; one that connects later is told with its connect reply.
+    /// A state that a client knows already is not told again.
     pub fn broadcast_health(&self, health: Health) {
         self.app.hub.broadcast_health(health);
     }

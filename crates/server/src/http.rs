@@ -60,7 +60,11 @@ async fn upgrade(State(mounted): State<Arc<Mounted>>, upgrade: Upgrade) -> Respo
         Ok((response, upgraded)) => {
             let handle = mounted.handle.clone();
             mounted.handle.app().tasks.spawn(async move {
-                match upgraded.await {
+                let upgraded = tokio::select! {
+                    upgraded = upgraded => upgraded,
+                    () = handle.app().cut.cancelled() => return,
+                };
+                match upgraded {
                     Ok((io, peer)) => handle.serve(io, peer, permit),
                     Err(error) => {
                         handle.app().meters.refused("handshake");

@@ -28,6 +28,7 @@ pub(crate) struct Meters {
     pub(crate) bytes_out: Counter,
     pub(crate) writes: Counter,
     control_lane: Histogram,
+    pub(crate) stalls: Counter,
 }
 
 impl Meters {
@@ -44,6 +45,7 @@ impl Meters {
             bytes_out: counter!("tidegate_written_bytes_total"),
             writes: counter!("tidegate_writes_total"),
             control_lane: histogram!("tidegate_control_lane_seconds"),
+            stalls: counter!("tidegate_stalls_total"),
         }
     }
 
@@ -53,6 +55,11 @@ impl Meters {
             counter!("tidegate_missed_total", "cause" => cause.name(), "policy" => *policy)
                 .increment(*publications);
         }
+    }
+
+    /// A newcomer of a connected user has `displaced` others, or was `refused`.
+    pub(crate) fn takeover(&self, outcome: &'static str) {
+        counter!("tidegate_takeovers_total", "outcome" => outcome).increment(1);
     }
 
     /// A connection is open.

@@ -11,7 +11,9 @@ use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, Values};
 use tidegate_server::core::{ExactRouter, Lag};
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
 use tidegate_server::transport_ws::{Options as WebSocket, Origins};
-use tidegate_server::{Capacity, Handle, Rules, Server, Settings, Shutdown, System, api, http, page};
+use tidegate_server::{
+    Capacity, Handle, Rules, Server, Settings, Shutdown, System, Takeover, api, http, page,
+};
 
 use crate::log::Log;
 use crate::ports::{self, Side, Table};
@@ -182,6 +184,12 @@ pub(crate) fn settings(config: &Config, http: http::Limits) -> Settings {
         publish_wait_limit: config.channel.publish_wait_limit,
         write_timeout: config.websocket.write_timeout,
         stalled_close_delay: client.stalled_close_delay,
+        stalled_min_bytes: client.stalled_min_bytes,
+        message_timeout: client.message_timeout,
+        control_frame_limit: client.control_frame_limit.map(|limit| narrow(limit.get())),
+        read_ahead: client.read_ahead_size,
+        close_timeout: client.close_timeout,
+        leave_timeout: client.leave_timeout,
         expired_close_delay: client.expired_close_delay,
         expired_sub_close_delay: client.expired_sub_close_delay,
         presence_update_interval: client.presence_update_interval,
@@ -193,10 +201,22 @@ pub(crate) fn settings(config: &Config, http: http::Limits) -> Settings {
             DuplicateUser::Refuse => tidegate_server::DuplicateUser::Refuse,
             DuplicateUser::Takeover => tidegate_server::DuplicateUser::TakeOver,
         },
+        takeover: Takeover {
+            limit: narrow(client.takeover_limit),
+            window: client.takeover_window,
+            backoff: client.takeover_backoff,
+            backoff_max: client.takeover_backoff_max,
+        },
+        takeover_timeout: client.takeover_timeout,
         server_time: client.connect_include_server_time,
         http,
         ..Default::default()
     }
+}
+
+/// A bound that is as good as unlimited beyond 2^32.
+fn narrow(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
 }
 
 /// A bound that a person has lifted.

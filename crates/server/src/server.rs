@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tidegate_core::transport::{Incoming, Listener};
 use tidegate_core::{
     Admission, Authenticator, Broker, Budget, Caps, Disconnect, ExactRouter, Fanout, Health, Hooks, Hub,
-    MemoryBroker, NoHooks, Permit, Protocol, Router, Window,
+    MemoryBroker, NoHooks, Permit, Protocol, Router, Window, outbox,
 };
 use tidegate_protocol::Centrifuge;
 use tokio::sync::Semaphore;
@@ -21,7 +21,8 @@ use crate::handle::{Handle, Node};
 use crate::http::{Port, Routes};
 use crate::meters::Meters;
 use crate::settings::Settings;
-use crate::wheel::Wheel;
+use crate::takeover::Takeovers;
+use crate::wheel::{TICK, Wheel};
 
 /// A server that is assembled, and then run.
 ///
@@ -50,7 +51,8 @@ type Front = Box<dyn FnOnce(Arc<App>, CancellationToken) -> Pin<Box<dyn Future<O
 pub struct Shutdown {
     /// How long clients may take to read what there is and to leave. 30 s; whoever is still there is cut off.
     pub timeout: Duration,
-    /// Over how long the clients are sent away, so that the next node is not stampeded. 0 s: at once.
+    /// Over how long the clients are sent away, so that the next node is not stampeded. 0 s: at once. At most
+    /// three quarters of the timeout: the last ones have to read, too.
     pub spread: Duration,
 }
 
@@ -253,6 +255,8 @@ impl Builder {
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
             roster: Arc::default(),
+            takeovers: Takeovers::default(),
+            cut: CancellationToken::new(),
             started: tokio::time::Instant::now().into_std(),
             node: self.node,
         });
@@ -296,8 +300,12 @@ async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationT
 
 /// Shakes hands, and serves.
 async fn greet<I: Incoming>(app: Arc<App>, incoming: I, permit: Permit) {
-    // Boxed, so that an open connection does not keep room for it.
-    match Box::pin(incoming.handshake()).await {
+    let shaken = tokio::select! {
+        // Boxed, so that an open connection does not keep room for it.
+        shaken = Box::pin(incoming.handshake()) => shaken,
+        () = app.cut.cancelled() => return,
+    };
+    match shaken {
         Ok((io, peer)) => {
             let tasks = app.tasks.clone();
             tasks.spawn(connection::serve(app, io, peer, permit));
@@ -313,39 +321,51 @@ async fn greet<I: Incoming>(app: Arc<App>, incoming: I, permit: Permit) {
 async fn drain(app: &Arc<App>, how: Shutdown) -> Stopped {
     app.draining.store(true, Ordering::Relaxed);
     app.admission.close();
+    app.tasks.close();
     app.hub.broadcast_health(Health::Draining);
+    // Whoever takes a seat after this sees that the node is draining.
     let members = app.roster.handles();
     app.meters.draining(members.len());
-    tracing::info!(connections = members.len(), "draining");
-    let slices = (how.spread.as_millis() / 50).max(1) as usize;
-    let slice = members.len().div_ceil(slices).max(1);
-    // As many pauses as there are slices: a few clients are sent away over the whole spread, too.
-    let pause = how.spread / members.len().div_ceil(slice).max(1) as u32;
+    tracing::info!(connections = members.len(), timeout = ?how.timeout, spread = ?how.spread, "draining");
+    let spread = how.spread.min(how.timeout * 3 / 4);
     let everybody_gone = async {
-        for (i, members) in members.chunks(slice).enumerate() {
-            if i > 0 {
-                tokio::time::sleep(pause).await;
-            }
-            for member in members {
-                // Gone already: nothing to tell.
-                let _ = member.close(Disconnect::new(3001, "shutdown"));
-            }
+        tokio::select! {
+            // They may all leave by themselves before their turn.
+            biased;
+            () = app.tasks.wait() => {}
+            () = send_away(&members, spread) => app.tasks.wait().await,
         }
-        app.tasks.close();
-        app.tasks.wait().await;
     };
-    match tokio::time::timeout(how.timeout, everybody_gone).await {
-        Ok(()) => Stopped { cut: 0 },
-        Err(_) => {
-            let cut = app.admission.live();
-            tracing::warn!(cut, "cutting off clients that did not leave in time");
-            app.meters.cut(cut);
-            for handle in app.roster.handles() {
-                // Gone already: all the better.
-                let _ = handle.abort();
-            }
-            app.tasks.wait().await;
-            Stopped { cut }
+    let cut = match tokio::time::timeout(how.timeout, everybody_gone).await {
+        Ok(()) => 0,
+        Err(_) => app.admission.live(),
+    };
+    app.cut.cancel();
+    if cut > 0 {
+        tracing::warn!(cut, "cutting off clients that did not leave in time");
+        app.meters.cut(cut);
+    }
+    for handle in app.roster.handles() {
+        // Gone already: all the better.
+        let _ = handle.abort();
+    }
+    app.tasks.wait().await;
+    Stopped { cut }
+}
+
+/// Asks clients to go, in as many turns as `spread` has ticks.
+async fn send_away(members: &[outbox::Handle], spread: Duration) {
+    let turns = (spread.as_millis() / TICK.as_millis()).max(1) as usize;
+    let each = members.len().div_ceil(turns).max(1);
+    // As many pauses as there are turns: a few clients are sent away over the whole spread, too.
+    let pause = spread / members.len().div_ceil(each).max(1) as u32;
+    for (i, members) in members.chunks(each).enumerate() {
+        if i > 0 {
+            tokio::time::sleep(pause).await;
+        }
+        for member in members {
+            // Gone already: nothing to tell.
+            let _ = member.close(Disconnect::new(3001, "shutdown"));
         }
     }
 }

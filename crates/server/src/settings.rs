@@ -3,6 +3,7 @@ use std::time::Duration;
 use tidegate_core::Lag;
 
 use crate::http::Limits;
+use crate::takeover::Takeover;
 
 /// The bounds that every connection of a server is held to.
 #[derive(Clone, Debug)]
@@ -28,8 +29,24 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// How long it may take nothing before it is closed. 30 s: a phone that goes through a tunnel.
     pub stalled_close_delay: Duration,
-    /// How long a client may take to close once the server has. 1 s: its place is to be free within two.
+    /// What a blocked connection has to take within `stalled_close_delay`, in bytes, unless it has caught up
+    /// before. 4 KiB, 136 bytes a second: the slowest of mobile networks is ten times as fast, while a byte a
+    /// second keeps nobody alive.
+    pub stalled_min_bytes: usize,
+    /// How long a message may take from its first byte to its last. 30 s: 64 KiB over 20 kbit/s.
+    pub message_timeout: Duration,
+    /// Control frames of the transport, such as WebSocket pings, that a client may send in a second; `None` is
+    /// unlimited. 64: libraries send one in several seconds.
+    pub control_frame_limit: Option<u32>,
+    /// What is read of a client while its request is still being done, in bytes. 64 KiB, a message of the
+    /// usual largest size: its pongs are seen, and so is its end.
+    pub read_ahead: usize,
+    /// How long a client may take to close once the server has; and how long what it asked for may still take
+    /// once it has gone itself. 1 s: its place is to be free within two.
     pub close_timeout: Duration,
+    /// How long brokers, and then hooks, may take for the clean-up behind a connection. 10 s: those that
+    /// answer do so within this.
+    pub leave_timeout: Duration,
     /// How long an expired connection may take to refresh. 25 s.
     pub expired_close_delay: Duration,
     /// How long an expired subscription may take to refresh. 25 s.
@@ -44,6 +61,11 @@ pub struct Settings {
     pub user_connection_limit: Option<usize>,
     /// What happens when a user connects again.
     pub duplicate_user: DuplicateUser,
+    /// How often connections of a user may take over from each other.
+    pub takeover: Takeover,
+    /// How long the application is not told of a newcomer because the connection it displaces is still cleaned
+    /// up behind. 5 s; then the newcomer's requests go on, out of order.
+    pub takeover_timeout: Duration,
     /// Whether the connect reply tells the server's time.
     pub server_time: bool,
     /// The connections of an HTTP port that are no clients. 1024, and no bound for one network.
@@ -85,7 +107,12 @@ impl Default for Settings {
             publish_wait_limit: Duration::from_secs(10),
             write_timeout: Duration::from_secs(1),
             stalled_close_delay: Duration::from_secs(30),
+            stalled_min_bytes: 4096,
+            message_timeout: Duration::from_secs(30),
+            control_frame_limit: Some(64),
+            read_ahead: 64 * 1024,
             close_timeout: Duration::from_secs(1),
+            leave_timeout: Duration::from_secs(10),
             expired_close_delay: Duration::from_secs(25),
             expired_sub_close_delay: Duration::from_secs(25),
             presence_update_interval: Duration::from_secs(27),
@@ -93,6 +120,8 @@ impl Default for Settings {
             recovery_limit: 300,
             user_connection_limit: None,
             duplicate_user: DuplicateUser::Keep,
+            takeover: Takeover::default(),
+            takeover_timeout: Duration::from_secs(5),
             server_time: false,
             http: Limits { connections: Some(1024), ..Limits::default() },
             refusals: 256,

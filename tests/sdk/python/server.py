@@ -70,6 +70,13 @@ class Server:
         self._log.close()
         assert code == 0, f"the server ended with {code}:\n{log}"
 
+    def halted(self):
+        """Forgets a process that has ended, and its files."""
+        assert self._process.poll() is not None, "it runs"
+        atexit.unregister(self._process.kill)
+        self._log.close()
+        self._folder.cleanup()
+
     def stop(self):
         """Ends the process, which must end well, and forgets its files."""
         try:

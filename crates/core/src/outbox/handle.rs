@@ -1,7 +1,8 @@
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::{Event, Lane};
 use crate::call::Call;
@@ -59,6 +60,19 @@ struct News {
     close: Option<Disconnect>,
     health: Option<Health>,
     calls: VecDeque<Call>,
+    /// Who waits for the connection to be gone.
+    watchers: Vec<Waker>,
+}
+
+/// What is looked at of what others want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Open {
+    /// Everything.
+    All,
+    /// Not calls: those that were taken are not done yet.
+    NoCalls,
+    /// Only closing: nothing can be written.
+    Closing,
 }
 
 /// What a log keeps of a subscriber: which lane of which connection to ring.
@@ -99,11 +113,11 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     /// Hands over the rung lanes and the next thing that others want, closing before the rest; registers
-    /// the waker for what comes later. Of one that is `stalled`, only closing is looked at.
-    pub(super) fn collect(&self, cx: &Context<'_>, stalled: bool, ring: impl FnMut(Lane)) -> Option<Event> {
+    /// the waker for what comes later.
+    pub(super) fn collect(&self, cx: &Context<'_>, open: Open, ring: impl FnMut(Lane)) -> Option<Event> {
         let mut state = self.state.lock();
         state.rung.drain(..).for_each(ring);
-        let event = state.next(stalled);
+        let event = state.next(open);
         let old = listen(&mut state.waker, cx);
         drop(state);
         drop(old);
@@ -127,13 +141,16 @@ impl Shared {
         let waker = state.waker.take();
         let news = state.news.take();
         drop(state);
-        drop((waker, news));
+        drop(waker);
+        for watcher in news.into_iter().flat_map(|news| news.watchers) {
+            watcher.wake();
+        }
     }
 }
 
 impl State {
     /// Takes what is to be done next.
-    fn next(&mut self, stalled: bool) -> Option<Event> {
+    fn next(&mut self, open: Open) -> Option<Event> {
         let news = self.news.as_mut()?;
         if std::mem::take(&mut news.abort) {
             return Some(Event::Abort);
@@ -141,12 +158,15 @@ impl State {
         if let Some(why) = news.close.take() {
             return Some(Event::Close(why));
         }
-        if stalled {
+        if open == Open::Closing {
             return None;
         }
         let health = news.health.take().map(Event::Health);
-        let event = health.or_else(|| news.calls.pop_front().map(Event::Call));
-        if news.calls.is_empty() {
+        let event = match health {
+            None if open == Open::All => news.calls.pop_front().map(Event::Call),
+            health => health,
+        };
+        if news.calls.is_empty() && news.watchers.is_empty() {
             self.news = None;
         }
         event
@@ -206,6 +226,24 @@ impl Handle {
             news.calls.push_back(call);
             Ok(())
         })
+    }
+
+    /// Waits until the connection has gone, with all that its outbox's owner does before it drops it.
+    ///
+    /// Cancel safe.
+    pub async fn gone(&self) {
+        poll_fn(|cx| {
+            let mut state = self.0.state.lock();
+            if state.gone {
+                return Poll::Ready(());
+            }
+            let watchers = &mut state.news.get_or_insert_default().watchers;
+            if !watchers.iter().any(|watcher| watcher.will_wake(cx.waker())) {
+                watchers.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Whether both are handles of the same connection.

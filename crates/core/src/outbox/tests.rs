@@ -1,6 +1,7 @@
 mod bounds;
 mod cuts;
 mod keys;
+mod others;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

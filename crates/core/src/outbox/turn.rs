@@ -18,6 +18,9 @@ impl Outbox {
             }
             batch.step();
         }
+        if let Some(message) = self.first.take() {
+            batch.control(*message, None);
+        }
         while batch.len() < room {
             let Some(message) = self.control.pop_front() else { break };
             self.control_bytes -= message.weight();

@@ -48,6 +48,13 @@ impl Heartbeat {
         self.late.take().is_some()
     }
 
+    /// Makes the next ping due, if none is under way and pongs are waited for at all.
+    pub(super) fn probe(&mut self, now: Instant) {
+        if self.late.is_none() && self.patience.is_some() {
+            self.next_ping = self.next_ping.min(now);
+        }
+    }
+
     pub(super) fn expire(&mut self, now: Instant) -> Due {
         if self.late.is_some_and(|late| late <= now) {
             return Due::Dead;

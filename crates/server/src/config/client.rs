@@ -42,6 +42,22 @@ pub struct Client {
     /// phone's change of network, shorter than windows are kept.
     #[serde(deserialize_with = "form::duration")]
     pub stalled_close_delay: Duration,
+    /// Bytes a blocked socket has to take within `stalled_close_delay`, unless it has caught up before.
+    pub stalled_min_bytes: usize,
+    /// Time one message may take from its first byte to its last.
+    #[serde(deserialize_with = "form::duration")]
+    pub message_timeout: Duration,
+    /// Control frames of a client in a second; `None` is unlimited.
+    #[serde(deserialize_with = "form::limit")]
+    pub control_frame_limit: Option<NonZeroUsize>,
+    /// Bytes read of a client while its request is still being done; at least 1024.
+    pub read_ahead_size: usize,
+    /// Time a client has to close once the server has, and its requests have once it is gone.
+    #[serde(deserialize_with = "form::duration")]
+    pub close_timeout: Duration,
+    /// Time brokers, and then hooks, have to clean up behind a connection.
+    #[serde(deserialize_with = "form::duration")]
+    pub leave_timeout: Duration,
     /// Subscriptions per connection; at least 1.
     pub channel_limit: usize,
     /// Bytes a subscriber may be behind before it counts as slow; at least 4096.
@@ -74,6 +90,20 @@ pub struct Client {
     pub connection_rate_limit: Option<NonZeroUsize>,
     /// What a second connection of a user does.
     pub duplicate_user: DuplicateUser,
+    /// Takeovers of one user that are free, one after the other.
+    pub takeover_limit: usize,
+    /// Quiet time after which a user's takeovers are forgotten.
+    #[serde(deserialize_with = "form::duration")]
+    pub takeover_window: Duration,
+    /// First pause between takeovers of one user; it doubles each time.
+    #[serde(deserialize_with = "form::duration")]
+    pub takeover_backoff: Duration,
+    /// Longest pause between takeovers of one user.
+    #[serde(deserialize_with = "form::duration")]
+    pub takeover_backoff_max: Duration,
+    /// Time the application is not told of a newcomer while the connection it displaces is cleaned up behind.
+    #[serde(deserialize_with = "form::duration")]
+    pub takeover_timeout: Duration,
     /// Whether the connect reply has the server's time.
     pub connect_include_server_time: bool,
     /// Publications one history request returns at most; `None` is unlimited.

@@ -242,6 +242,8 @@ fn integer(name: &str, last: &str) -> Kind {
     let (min, max) = match (name, last) {
         // Less would not hold one small publication and the frames around it.
         ("client.queue_max_size", _) | (_, "window_bytes") => (4096, i64::MAX),
+        ("client.read_ahead_size", _) => (1024, i64::MAX),
+        ("client.stalled_min_bytes", _) => (1, i64::MAX),
         ("channel.max_length", _) => (1, i64::from(u16::MAX)),
         ("client.channel_limit", _) => (1, i64::MAX),
         (_, "window_size" | "message_size_limit" | "max_request_body_size") => (1, i64::MAX),
@@ -299,6 +301,8 @@ const BYTES: &[&str] = &[
     "connection_queue_max_size",
     "key_table_bytes",
     "queue_max_size",
+    "stalled_min_bytes",
+    "read_ahead_size",
     "window_bytes",
     "memory_limit",
     "max_length",
@@ -315,6 +319,10 @@ const POSITIVE_DURATIONS: &[&str] = &[
     "pong_timeout",
     "stale_close_delay",
     "stalled_close_delay",
+    "message_timeout",
+    "close_timeout",
+    "leave_timeout",
+    "takeover_timeout",
     "presence_update_interval",
     "write_timeout",
     "handshake_timeout",

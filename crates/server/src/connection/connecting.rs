@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use tidegate_core::call::SubscribeCall;
+use tidegate_core::call::{Call, SubscribeCall};
+use tidegate_core::outbox::Handle;
+use tidegate_core::registry::Entered;
 use tidegate_core::request::{ConnectRequest, Connected, Response, StreamPosition};
 use tidegate_core::transport::Connection;
-use tidegate_core::{Channel, Client, ClientInfo, Disconnect, Health, Identity, SubscribeGrant};
+use tidegate_core::{Channel, Client, ClientInfo, Disconnect, Identity, SubscribeGrant};
 
 use super::Driver;
 use super::requests::Step;
@@ -23,11 +25,15 @@ pub(super) struct Connecting {
     pub(super) positions: BTreeMap<Channel, StreamPosition>,
     /// What is read from when the reply is on its way.
     pub(super) made: Vec<Made>,
+    /// Connections of the same user whose end the application is told of before.
+    pub(super) before: Vec<Handle>,
 }
 
 pub(super) const CHANNEL_LIMIT: Disconnect = Disconnect::new(3505, "channel limit");
 const CONNECTION_LIMIT: Disconnect = Disconnect::new(3504, "connection limit");
 const DISPLACED: Disconnect = Disconnect::new(3504, "displaced by a newer connection of the same user");
+/// Not terminal: the SDKs come back, later each time.
+const TAKEOVERS: Disconnect = Disconnect::new(3013, "too many takeovers of this user");
 
 impl<C: Connection> Driver<C> {
     /// Lets a client in that has been authenticated.
@@ -50,19 +56,37 @@ impl<C: Connection> Driver<C> {
         let app = self.app.clone();
         let settings = app.settings();
         let (policy, limit) = (settings.duplicate_user, settings.user_connection_limit);
+        let mut refusal = CONNECTION_LIMIT;
         let admit = |others: usize| match policy {
-            DuplicateUser::TakeOver => true,
+            DuplicateUser::TakeOver if others == 0 => true,
+            DuplicateUser::TakeOver => {
+                refusal = TAKEOVERS;
+                app.takeovers.allow(&settings.takeover, &identity.user, now)
+            }
             DuplicateUser::Refuse => others == 0,
             DuplicateUser::Keep => limit.is_none_or(|limit| others < limit),
         };
-        let entered = self.app.hub.registry().enter(client.clone(), self.outbox.handle(), admit);
-        let Ok((registration, others)) = entered else {
-            return self.answer(Err(CONNECTION_LIMIT.into()), now);
+        let entered = app.hub.registry().enter(client.clone(), self.outbox.handle(), admit);
+        let Ok(Entered { registration, others, leaving }) = entered else {
+            app.meters.takeover("refused");
+            tracing::debug!(user = %identity.user, reason = %refusal.reason, "refused beside others");
+            for other in app.hub.registry().user(&identity.user) {
+                // It may be gone without a word: it is not to keep its user out for longer than it takes to see.
+                let _ = other.handle.call(Call::Probe);
+            }
+            return self.answer(Err(refusal.into()), now);
         };
+        let mut before = Vec::new();
+        if policy != DuplicateUser::Keep {
+            before = leaving;
+        }
         if policy == DuplicateUser::TakeOver {
             for other in others {
+                tracing::debug!(client = %other.client.id, by = %id, "displaced");
+                app.meters.takeover("displaced");
                 // Gone already: all the better.
                 let _ = other.handle.close(DISPLACED);
+                before.push(other.handle);
             }
         }
         self.registration = Some(registration);
@@ -82,7 +106,7 @@ impl<C: Connection> Driver<C> {
         };
         let positions = request.subs.into_iter().filter_map(|(c, s)| Some((c, s.recover?))).collect();
         let todo = identity.channels.into();
-        self.connect_next(Box::new(Connecting { connected, todo, positions, made: Vec::new() }), now);
+        self.connect_next(Box::new(Connecting { connected, todo, positions, made: Vec::new(), before }), now);
     }
 
     /// Makes the next server-side subscription of a connect request, or answers it.
@@ -92,13 +116,20 @@ impl<C: Connection> Driver<C> {
             self.answer(Ok(Response::Connected(Box::new(connecting.connected))), now);
             self.app.meters.connected(self.times.life(self.app.started, now));
             self.begin_reading(connecting.made, now);
-            let health = self.app.hub.health();
-            if health != Health::Serving {
-                self.health(health);
-            }
             self.announced = true;
-            let app = self.app.clone();
+            self.tell_health();
+            let (app, before) = (self.app.clone(), connecting.before);
+            self.greeting = true;
             self.work = Some(Box::pin(async move {
+                let gone = async {
+                    for other in &before {
+                        other.gone().await;
+                    }
+                };
+                let patience = app.settings().takeover_timeout;
+                if tokio::time::timeout(patience, gone).await.is_err() {
+                    tracing::warn!(client = %client.id, "told of before the end of those it displaces");
+                }
                 app.hooks.connected(&client).await;
                 Step::Done
             }));

@@ -1,4 +1,4 @@
-//! What goes on while a connection lives: being known to others, expiring; and leaving.
+//! What goes on while a connection lives: being known to others, and expiring.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,6 @@ use super::{Driver, EXPIRED};
 use crate::app::App;
 use crate::time::{now, ttl, unix_millis, until};
 
-/// How long the clean-up behind a connection may take: brokers and hooks that answer do so within this.
-const LEAVE: Duration = Duration::from_secs(10);
-/// How long a connection keeps its place during that clean-up. 500 ms: after the second that a client has to
-/// close, its place is another's within two.
-const PLACE: Duration = Duration::from_millis(500);
 const SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(2501, "subscription expired");
 
 impl<C: Connection> Driver<C> {
@@ -105,66 +100,9 @@ impl<C: Connection> Driver<C> {
             self.outbox.reply(message, None);
         }
     }
-
-    /// Cleans up behind a connection that has gone.
-    pub(super) async fn leave(mut self, why: &Disconnect) {
-        let now = now();
-        let closing = match &self.phase {
-            super::Phase::Closing(_, until) | super::Phase::Waiting(_, until) => {
-                // When it began is not kept, but when it has to be over.
-                Some((now + self.app.settings().close_timeout).saturating_duration_since(*until))
-            }
-            _ => None,
-        };
-        self.app.meters.closed(why, self.times.life(self.app.started, now), closing);
-        if !matches!(self.phase, super::Phase::Closing(..) | super::Phase::Waiting(..)) {
-            self.outbox.give_up();
-        }
-        self.app.meters.missed(&self.outbox.take_losses());
-        self.subscriptions.detach(&mut self.outbox);
-        let held = self.subscriptions.take();
-        let Driver {
-            app,
-            client,
-            chores,
-            registration,
-            announced,
-            io,
-            outbox,
-            session,
-            work,
-            _permit: permit,
-            ..
-        } = self;
-        // The socket, and what is large: a place is given back when its memory is free.
-        drop((io, outbox, session, work));
-        let Some(client) = client else { return };
-        drop(registration);
-        let farewell = async {
-            for chore in chores {
-                chore.await;
-            }
-            tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "disconnected");
-            for Held { channel, known, .. } in held {
-                if let Some(known) = known {
-                    forget(&app, &channel, *known).await;
-                }
-            }
-            if announced {
-                app.hooks.disconnected(&client, why).await;
-            }
-        };
-        let mut farewell = std::pin::pin!(farewell);
-        // A hook that hangs must not keep others out, nor the server from stopping.
-        let left = tokio::time::timeout(PLACE, farewell.as_mut()).await.is_ok();
-        drop(permit);
-        if !left && tokio::time::timeout(LEAVE, farewell).await.is_err() {
-            tracing::warn!(client = %client.id, "clean-up took too long; given up");
-        }
-    }
 }
 
-async fn forget(app: &App, channel: &Channel, known: Known) {
+pub(super) async fn forget(app: &App, channel: &Channel, known: Known) {
     let broker = app.hub.broker();
     if known.present
         && let Err(error) = broker.remove_presence(channel, &known.info.client).await

@@ -13,7 +13,7 @@ use tidegate_core::{Channel, ClientError, Disconnect, Identity, Refreshed, Refus
 use super::connecting::CHANNEL_LIMIT;
 use super::questions::{history, presence, publish, refusal};
 use super::subscribing::{By, Wanted};
-use super::{Driver, EXPIRED};
+use super::{Driver, EXPIRED, Phase};
 use crate::time::ttl;
 
 /// What a piece of work came to, for the connection to go on with.
@@ -26,7 +26,7 @@ pub(super) enum Step {
     Granted(Box<Wanted>, Result<SubscribeGrant, Refusal>),
     /// The channel's history was read.
     Read(Box<Wanted>, Box<SubscribeGrant>, Lane, Result<History, BrokerError>),
-    /// The client was made known to others in a channel.
+    /// The application was told that the client has connected.
     Done,
     /// The connection's life was changed, or not.
     Refreshed(Result<Refreshed, Refusal>),
@@ -38,12 +38,18 @@ impl<C: Connection> Driver<C> {
     /// Begins to do what the client asks for.
     pub(super) fn request(&mut self, request: Request, now: Instant) {
         let app = self.app.clone();
+        if matches!(self.phase, Phase::Draining(_))
+            && !matches!(request, Request::Connect(_) | Request::Unsubscribe(_))
+        {
+            // Nothing new is begun, and nothing is lost in silence.
+            return self.answer(Err(ClientError::NOT_AVAILABLE.into()), now);
+        }
         match (request, self.client.clone()) {
             (Request::Connect(request), _) => {
                 let Some(peer) = self.peer.take() else {
                     return self.answer(Err(ClientError::BAD_REQUEST.into()), now);
                 };
-                if app.is_draining() {
+                if app.is_draining() || matches!(self.phase, Phase::Draining(_)) {
                     return self.close(Disconnect::new(super::SHUTDOWN, "shutdown"), now);
                 }
                 self.work = Some(Box::pin(async move {
@@ -60,6 +66,7 @@ impl<C: Connection> Driver<C> {
                     tracing::debug!(client = self.id(), %channel, subscription = ?held.lane, "unsubscribed");
                     // What it had not read it does not want: that is no loss.
                     self.outbox.detach(held.lane);
+                    tracing::debug!(client = self.id(), %channel, lane = ?held.lane, "unsubscribed by the client");
                 }
                 self.answer(Ok(Response::Unsubscribed), now);
                 self.forget(held);
@@ -123,7 +130,7 @@ impl<C: Connection> Driver<C> {
     /// Goes on with what a piece of work came to.
     pub(super) fn step(&mut self, step: Step, now: Instant) {
         match step {
-            Step::Done => {}
+            Step::Done => self.greeting = false,
             Step::Answer(outcome) => self.answer(outcome, now),
             Step::Admitted(_, _, Err(refusal)) => self.answer(Err(refusal), now),
             Step::Admitted(request, transport, Ok(identity)) => {
@@ -182,6 +189,7 @@ impl<C: Connection> Driver<C> {
             }
             Call::Unsubscribe { channel, why } => self.unsubscribe(&channel, &why),
             Call::Refresh(call) => self.refresh(&call, now),
+            Call::Probe => self.session.probe(now),
             Call::Message(data) => {
                 if let Some(message) = self.session.push(Push::Message(&data)) {
                     self.outbox.reply(message, None);

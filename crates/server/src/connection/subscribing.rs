@@ -232,6 +232,7 @@ impl<C: Connection> Driver<C> {
 
     pub(super) fn tell_unsubscribed(&mut self, channel: &Channel, why: &Disconnect) {
         self.app.meters.unsubscribed(why);
+        tracing::debug!(client = self.id(), %channel, code = why.code, "unsubscribed by the server");
         if let Some(message) = self.session.push(Push::Unsubscribe(channel, why)) {
             self.outbox.reply(message, None);
         }

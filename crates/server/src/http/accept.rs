@@ -29,6 +29,9 @@ use crate::time::now;
 const HEADERS: Duration = Duration::from_secs(10);
 /// Most bytes of a request's headers, and of what is buffered of its body.
 const BUFFER: usize = 16 * 1024;
+/// How long a request may still take when everything else has stopped. 1 s: one that comes byte by byte must
+/// not keep the server.
+const GRACE: Duration = Duration::from_secs(1);
 /// What those are told for whom there is no place. To come again after a second: who is silent has gone by then.
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -145,7 +148,10 @@ where
         }
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            match tokio::time::timeout(GRACE, connection).await {
+                Ok(done) => done,
+                Err(_) => return tracing::debug!(%address, "http: a request was cut off"),
+            }
         }
     };
     if let Err(error) = done {

@@ -112,6 +112,11 @@ pub(crate) const TABLE: &[Noun] = &[
         Labels::Of("outcome", &["begun", "repeated"]),
         "Closes of connections by the server; repeated: it was closing already, and the first reason stands.",
     ),
+    counter(
+        "tidegate_takeovers_total",
+        Labels::Of("outcome", &["displaced", "refused"]),
+        "Newcomers of a connected user: displaced another connection, or were refused.",
+    ),
     seconds("tidegate_close_seconds", LATENCY, "From the decision to close a connection to its end."),
     seconds(
         "tidegate_connect_seconds",
@@ -162,6 +167,7 @@ pub(crate) const TABLE: &[Noun] = &[
     gauge("tidegate_window_bytes", "Bytes held now for subscribers that are behind."),
     gauge("tidegate_window_high_water_bytes", "The most bytes that were held so since the start."),
     gauge("tidegate_window_limit_bytes", "The most bytes that may be held so; 0 is unlimited."),
+    counter("tidegate_stalls_total", Labels::None, "Times that a client's socket took nothing more."),
     gauge("tidegate_subscribers_behind", "Subscribers that have something to read now."),
     // Control.
     seconds(

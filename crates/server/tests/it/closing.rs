@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use tidegate_server::core::memory::Limits;
-use tidegate_server::{DuplicateUser, Settings};
+use tidegate_server::{Bytes, DuplicateUser, Settings};
 use tokio::time::Instant;
 
 use crate::site::{Guest, Rules, Site, empty, farewell, push, settle};
 
 /// Asserts that the client is told `code` and `reason`, `after` that many milliseconds or up to a tick later.
-async fn closes(guest: &mut Guest, since: Instant, after: u64, code: u16, reason: &str) {
+pub(crate) async fn closes(guest: &mut Guest, since: Instant, after: u64, code: u16, reason: &str) {
     for expected in farewell(code, reason) {
         assert_eq!(guest.hear().await, expected);
     }
@@ -109,7 +109,7 @@ async fn a_client_that_takes_nothing_is_closed_after_stalled_close_delay() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_a_little_now_and_then_is_not_stalled() {
+async fn a_client_that_takes_enough_now_and_then_is_not_stalled() {
     let site = Site::start(Rules::default(), |b| b.settings(quiet()));
     let mut guest = site.client("ada").await;
     guest.subscribe("news").await;
@@ -120,11 +120,55 @@ async fn a_client_that_takes_a_little_now_and_then_is_not_stalled() {
     // Within the minute that a window keeps anything.
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_secs(25)).await;
-        assert!(guest.wire.read_bytes(100) > 0);
+        assert_eq!(guest.wire.read_bytes(4096), 4096);
     }
     let pushed = push("news", &format!(r#""pub":{{"data":{data}}}"#));
     guest.hears(&[&pushed, &pushed, &pushed, &pushed, &pushed]).await;
     assert_eq!(site.handle.hub().budget().used(), 0);
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_byte_a_second_is_closed_after_stalled_close_delay() {
+    let site = Site::start(Rules::default(), |b| b.settings(quiet()));
+    let mut guest = site.client("ada").await;
+    guest.subscribe("news").await;
+    for _ in 0..5 {
+        site.publish("news", format!("\"{}\"", "x".repeat(3000))).await;
+    }
+    settle().await;
+    let since = Instant::now();
+    while site.handle.hub().registry().len() == 1 {
+        guest.wire.read_bytes(1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(since.elapsed() < Duration::from_secs(60), "it is kept for ever");
+    }
+    assert!(since.elapsed() > Duration::from_secs(28), "{:?}", since.elapsed());
+    assert_eq!(site.rules.diary.read().last().unwrap(), "ada disconnected 3008");
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_has_message_timeout_from_its_first_byte_to_its_last() {
+    let site = Site::start(Rules::default(), |b| b.settings(quiet()));
+    let mut guest = site.client("ada").await;
+    let mut patient = site.client("bob").await;
+    let since = Instant::now();
+    let (half, rest) = (&b"\0\0\0\x11{\"id\":2,"[..], &b"\"rpc\":{}}"[..]);
+    patient.wire.send_raw(Bytes::from_static(half)).await.unwrap();
+    guest.wire.send_raw("\0\0\x01\0".into()).await.unwrap();
+    for _ in 0..29 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        guest.wire.send_raw(" ".into()).await.unwrap();
+    }
+    // Slow, but whole in time; and the next message has its own time.
+    for _ in 0..2 {
+        patient.wire.send_raw(Bytes::from_static(rest)).await.unwrap();
+        settle().await;
+        patient.wire.send_raw(Bytes::from_static(half)).await.unwrap();
+    }
+    closes(&mut guest, since, 30_000, 3008, "message took too long").await;
+    drop(patient);
     site.end().await;
 }
 
@@ -224,7 +268,9 @@ async fn a_second_connection_is_refused_or_takes_over() {
     let mut second = site.knock();
     second.say(r#"{"id":1,"connect":{"token":"ada"}}"#).await;
     closes(&mut second, Instant::now(), 0, 3504, "connection limit").await;
-    first.ask(r#"{"id":2,"rpc":{"data":1}}"#, &[r#"{"id":2,"rpc":{"data":1}}"#]).await;
+    // Asked whether it is still there.
+    first.say(r#"{"id":2,"rpc":{"data":1}}"#).await;
+    assert_eq!(first.hear_awake().await, r#"{"id":2,"rpc":{"data":1}}"#);
     site.end().await;
 
     let site = Site::start(Rules::default(), |b| b.settings(settings(DuplicateUser::TakeOver)));

@@ -196,8 +196,150 @@ async fn clients_are_sent_away_over_the_spread() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_leaves_before_its_turn_is_not_waited_for() {
+    let shutdown = Shutdown { spread: Duration::from_secs(20), ..Default::default() };
+    let site = Site::start(Rules::default(), |b| b.shutdown(shutdown));
+    let guests = [site.client("ada").await, site.client("bob").await, site.client("eve").await];
+    let stopping = site.stop();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(guests);
+    let (stopped, took) = stopping.wait().await;
+    assert_eq!(stopped.cut, 0);
+    assert!(took < Duration::from_millis(1_200), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spread_beyond_the_timeout_still_tells_everybody() {
+    let shutdown = Shutdown { spread: Duration::from_secs(60), timeout: Duration::from_secs(8) };
+    let site = Site::start(Rules::default(), |b| b.shutdown(shutdown));
+    let mut guests = Vec::new();
+    for i in 0..20 {
+        guests.push(site.client(&format!("user {i}")).await);
+    }
+    let stopping = site.stop();
+    let [told, end] = farewell(3001, "shutdown");
+    for guest in &mut guests {
+        guest.hears(&[&told, &end]).await;
+    }
+    let (stopped, took) = stopping.wait().await;
+    assert_eq!(stopped.cut, 0);
+    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(8), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_closes_delays_nobody() {
+    let site = Site::start(Rules::default(), |b| b);
+    // They read nothing, and do not close.
+    let guests = [site.client("ada").await, site.client("bob").await];
+    let (stopped, took) = site.stop().wait().await;
+    assert_eq!(stopped.cut, 0);
+    assert!(took < Duration::from_millis(1_200), "{took:?}");
+    drop(guests);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_while_draining_is_refused_with_108() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut guest = site.client("ada").await;
+    guest.subscribe("news").await;
+    for _ in 0..10 {
+        site.publish("news", format!("\"{}\"", "x".repeat(2000))).await;
+    }
+    let stopping = site.stop();
+    crate::site::settle().await;
+    for (id, what) in [(3, "publish"), (4, "subscribe"), (5, "history")] {
+        guest.say(&format!(r#"{{"id":{id},"{what}":{{"channel":"c","data":1}}}}"#)).await;
+    }
+    let heard = guest.hear_all().await;
+    for id in 3..6 {
+        let refused = format!(r#"{{"id":{id},"error":{{"code":108,"message":"not available"}}}}"#);
+        assert!(heard.contains(&refused), "{id}");
+    }
+    assert_eq!(heard.iter().filter(|message| message.contains(r#""pub""#)).count(), 10);
+    assert!(heard.last().unwrap().starts_with("end 3001"));
+    drop(guest);
+    stopping.wait().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_asks_without_end_is_sent_away_all_the_same() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut guest = site.client("ada").await;
+    guest.subscribe("news").await;
+    let asking = tokio::spawn(async move {
+        let ask = r#"{"id":3,"publish":{"channel":"c","data":1}}"#;
+        while guest.wire.send(ask).await.is_ok() {
+            while guest.wire.read_bytes(usize::MAX) > 0 {}
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    tokio::task::yield_now().await;
+    let (stopped, took) = site.stop().wait().await;
+    assert_eq!(stopped.cut, 0);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    asking.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_hangs_is_cut_at_the_timeout_and_cancelled() {
+    let shutdown = Shutdown { timeout: Duration::from_secs(7), ..Default::default() };
+    let rules = Rules { delay: Duration::from_secs(3600), ..Rules::default() };
+    let site = Site::start(rules, |b| b.shutdown(shutdown));
+    let mut guest = site.client("missed").await;
+    guest.say(r#"{"id":2,"rpc":{"method":"slow"}}"#).await;
+    crate::site::settle().await;
+    let diary = site.rules.diary.clone();
+    // Its disconnect hook hangs, too.
+    let (stopped, took) = site.stop().wait().await;
+    assert_eq!(stopped.cut, 1);
+    assert!(took >= Duration::from_secs(7) && took < Duration::from_millis(8_200), "{took:?}");
+    assert_eq!(diary.read(), ["missed connected", "cancelled rpc", "missed disconnected 3001"]);
+}
+
+/// Brings one peer, which never shakes hands.
+struct Mute(Option<Connection>);
+struct Silent(Connection);
+
+impl Listener for Mute {
+    type Incoming = Silent;
+
+    async fn accept(&mut self) -> Option<Silent> {
+        match self.0.take() {
+            Some(connection) => Some(Silent(connection)),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Incoming for Silent {
+    type Connection = Connection;
+
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    async fn handshake(self) -> io::Result<(Connection, Peer)> {
+        let _kept = self.0;
+        std::future::pending().await
+    }
+
+    async fn refuse(self) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_takes_longer_than_the_timeout_is_cut() {
+    let (_client, connection) = pair(Limits::default());
+    let shutdown = Shutdown { timeout: Duration::from_secs(3), ..Default::default() };
+    let site = Site::start(Rules::default(), |b| b.listen(Mute(Some(connection))).shutdown(shutdown));
+    crate::site::settle().await;
+    let (stopped, took) = site.stop().wait().await;
+    assert_eq!(stopped.cut, 1);
+    assert!(took < Duration::from_millis(3_100), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn clients_come_go_and_publish_while_the_server_stops() {
-    for seed in 0..8 {
+    for seed in 0..12 {
         let mut dice = Dice::new(seed);
         let shutdown = Shutdown { timeout: Duration::from_secs(20), ..Default::default() };
         let settings = Settings {

@@ -43,6 +43,19 @@ impl Diary {
         self.0.lock().unwrap().push(what.into());
     }
 
+    /// Takes its time, and notes if nobody waits for it any more.
+    async fn think(&self, what: &'static str, delay: Duration) {
+        struct Thinking<'a>(&'a Diary, &'static str);
+        impl Drop for Thinking<'_> {
+            fn drop(&mut self) {
+                self.0.note(format!("cancelled {}", self.1));
+            }
+        }
+        let thinking = Thinking(self, what);
+        sleep(delay).await;
+        std::mem::forget(thinking);
+    }
+
     pub(crate) fn read(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
@@ -52,7 +65,7 @@ impl Diary {
 impl Authenticator for Rules {
     async fn connect(&self, request: &ConnectRequest, _: &Peer) -> Result<Identity, Refusal> {
         match &*request.token {
-            "slow" => sleep(self.delay).await,
+            "slow" => self.diary.think("connect", self.delay).await,
             "refused" => return Err(ClientError::TOKEN_EXPIRED.into()),
             "invalid" => return Err(Disconnect::new(3500, "invalid token").into()),
             "panic" => panic!("the authenticator panics, as the test wants"),
@@ -106,11 +119,12 @@ impl Authenticator for Rules {
 impl Hooks for Rules {
     async fn connected(&self, client: &Client) {
         self.diary.note(format!("{} connected", client.user()));
+        assert!(!client.user().ends_with("panics"), "the hook panics, as the test wants");
     }
 
     async fn rpc(&self, _: &Client, method: &str, data: Bytes) -> Result<Bytes, Refusal> {
         match method {
-            "slow" => sleep(self.delay).await,
+            "slow" => self.diary.think("rpc", self.delay).await,
             "panic" => panic!("the hook panics, as the test wants"),
             _ => {}
         }
@@ -121,7 +135,9 @@ impl Hooks for Rules {
         self.diary.note(format!("{} disconnected {}", client.user(), why.code));
         if &**client.user() == "missed" {
             sleep(self.delay).await;
+            self.diary.note("missed forgotten");
         }
+        assert!(!client.user().ends_with("panics"), "the hook panics, as the test wants");
     }
 }
 
@@ -226,6 +242,16 @@ impl Stopping {
     /// Waits for the server to return, and asserts that nothing is left. How long it took, too.
     pub(crate) async fn wait(self) -> (Stopped, Duration) {
         let stopped = timeout(Duration::from_secs(3600), self.task).await.expect("a server that stops");
+        empty(&self.handle);
+        (stopped.expect("no panic"), self.since.elapsed())
+    }
+}
+
+impl Stopping {
+    /// As [`Stopping::wait`], while others go on calling until `over` says that it has stopped.
+    pub(crate) async fn wait_while(self, over: &std::sync::atomic::AtomicBool) -> (Stopped, Duration) {
+        let stopped = timeout(Duration::from_secs(60), self.task).await.expect("a server that stops");
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
         empty(&self.handle);
         (stopped.expect("no panic"), self.since.elapsed())
     }

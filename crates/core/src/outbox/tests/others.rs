@@ -1,0 +1,73 @@
+//! What others want of a connection, and what it says first.
+
+use super::*;
+
+/// Writes one batch, of which the socket takes `taken` bytes; returns the bytes taken.
+fn write(outbox: &mut Outbox, taken: usize) -> String {
+    let mut batch = Batch::new();
+    batch.begin(Framing::LINES);
+    let filled = outbox.poll_fill(&mut Context::from_waker(Waker::noop()), 1 << 16, &mut batch);
+    assert!(matches!(filled, Poll::Ready(Fill::Batch)), "{filled:?}");
+    let all: Vec<u8> = batch.pieces().flatten().copied().collect();
+    let taken = taken.min(all.len());
+    outbox.unread(&mut batch, taken);
+    String::from_utf8_lossy(&all[..taken]).replace('\n', " ")
+}
+
+#[test]
+fn the_latest_state_goes_before_replies_and_replaces_the_one_before() {
+    let mut outbox = Outbox::new(Limits::default());
+    outbox.reply("reply".into(), None);
+    for state in ["one", "two"] {
+        outbox.say_first(state.into());
+    }
+    assert!(!outbox.control_is_empty());
+    assert_eq!(write(&mut outbox, 0), "");
+    outbox.say_first("three".into());
+    // What the socket has cut is the first thing written, and counts as said.
+    assert_eq!(write(&mut outbox, 2), "th");
+    outbox.say_first("four".into());
+    assert_eq!(write(&mut outbox, 100), "ree four reply ");
+    assert!(outbox.control_is_empty());
+}
+
+#[test]
+fn calls_wait_with_the_handle_while_they_are_held() {
+    let mut outbox = Outbox::new(Limits::default());
+    let handle = outbox.handle();
+    let mut batch = Batch::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let call = || handle.call(Call::Message(Bytes::new()));
+    outbox.hold_calls(true);
+    (0..CALLS).for_each(|_| call().expect("there is room"));
+    assert_eq!(call(), Err(super::super::NotTaken::Full));
+    assert!(outbox.poll_fill(&mut cx, 1 << 16, &mut batch).is_pending());
+    // Everything else passes.
+    handle.health(Health::Degraded).unwrap();
+    let event = outbox.poll_fill(&mut cx, 1 << 16, &mut batch);
+    assert!(matches!(event, Poll::Ready(Fill::Event(Event::Health(Health::Degraded)))), "{event:?}");
+    outbox.hold_calls(false);
+    let event = outbox.poll_fill(&mut cx, 1 << 16, &mut batch);
+    assert!(matches!(event, Poll::Ready(Fill::Event(Event::Call(_)))), "{event:?}");
+    call().expect("one was taken");
+}
+
+#[test]
+fn who_waits_for_a_connection_to_be_gone_is_woken_when_it_is() {
+    let mut outbox = Outbox::new(Limits::default());
+    let handle = outbox.handle();
+    let rings = Arc::new(Rings::default());
+    let waker = Waker::from(rings.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut gone = std::pin::pin!(handle.gone());
+    assert!(gone.as_mut().poll(&mut cx).is_pending());
+    // What else is wanted of it meanwhile does not forget who waits.
+    handle.health(Health::Serving).unwrap();
+    let filled = outbox.poll_fill(&mut Context::from_waker(Waker::noop()), 1 << 16, &mut Batch::new());
+    assert!(filled.is_ready());
+    assert_eq!(rings.0.load(Ordering::Relaxed), 0);
+    drop(outbox);
+    assert_eq!(rings.0.load(Ordering::Relaxed), 1);
+    assert!(gone.as_mut().poll(&mut cx).is_ready());
+    assert!(std::pin::pin!(handle.gone()).poll(&mut cx).is_ready());
+}

@@ -1,0 +1,180 @@
+//! How a connection ends: its last words, and the clean-up behind it.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tidegate_core::Disconnect;
+use tidegate_core::protocol::Push;
+use tidegate_core::transport::Connection;
+
+use super::contained::contained;
+use super::life::forget;
+use super::subscriptions::Held;
+use super::{Driver, Phase};
+use crate::app::App;
+use crate::time::now;
+
+/// How long a connection keeps its place during the clean-up behind it. 500 ms: after the second that a client
+/// has to close, its place is another's within two.
+const PLACE: Duration = Duration::from_millis(500);
+
+impl<C: Connection> Driver<C> {
+    /// Begins to close. The first reason stands.
+    pub(super) fn close(&mut self, why: Disconnect, now: Instant) {
+        let repeated = matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..));
+        self.app.meters.closing(repeated);
+        if repeated {
+            return;
+        }
+        tracing::debug!(client = self.id(), code = why.code, reason = %why.reason, "closing");
+        self.outbox.give_up();
+        self.app.meters.missed(&self.outbox.take_losses());
+        self.subscriptions.detach(&mut self.outbox);
+        if let Some(push) = self.session.push(Push::Disconnect(&why)) {
+            self.outbox.reply(push, None);
+        }
+        self.farewell(&why);
+        self.phase = Phase::Closing(why, now + self.app.settings().close_timeout);
+    }
+
+    /// Says the last words, after which nothing more is begun.
+    pub(super) fn farewell(&mut self, why: &Disconnect) {
+        self.held = None;
+        self.ahead = None;
+        self.keep_greeting();
+        self.call = None;
+        let farewell = self.io.farewell(why);
+        if !farewell.is_empty() {
+            self.outbox.framed(farewell);
+        }
+    }
+
+    /// Cancels the work; but what tells the application of the client goes on: it is to know whose end comes.
+    fn keep_greeting(&mut self) {
+        let work = self.work.take();
+        if let Some(work) = work.filter(|_| std::mem::take(&mut self.greeting)) {
+            // The others are of channels, and know their order among themselves.
+            self.chores.push_front(Box::pin(async move {
+                work.await;
+            }));
+        }
+    }
+
+    /// Goes from phase to phase of the end; ready when it is there.
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Disconnect> {
+        if let Phase::Draining(why) = &self.phase
+            // Nobody waits for the authentication of who has not connected.
+            && (self.work.is_none() || self.client.is_none())
+            && self.outbox.is_idle()
+            // Not yet rung, perhaps: the fan-out may still be on its way to this connection.
+            && self.outbox.unread_publications() == 0
+        {
+            let why = why.clone();
+            self.close(why, now);
+            cx.waker().wake_by_ref();
+        }
+        if let Phase::Closing(why, until) = &self.phase
+            && self.outbox.control_is_empty()
+        {
+            match self.io.poll_shutdown(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(why.clone()),
+                Poll::Ready(Ok(())) => {
+                    self.phase = Phase::Waiting(why.clone(), *until);
+                    // To be read until the client closes.
+                    cx.waker().wake_by_ref();
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Cleans up behind a connection that has gone.
+    pub(super) async fn leave(mut self, why: &Disconnect) {
+        let now = now();
+        let closing = match &self.phase {
+            Phase::Closing(_, until) | Phase::Waiting(_, until) => {
+                // When it began is not kept, but when it has to be over.
+                Some((now + self.app.settings().close_timeout).saturating_duration_since(*until))
+            }
+            _ => None,
+        };
+        self.app.meters.closed(why, self.times.life(self.app.started, now), closing);
+        if closing.is_none() {
+            self.outbox.give_up();
+        }
+        self.app.meters.missed(&self.outbox.take_losses());
+        // What it still asked for is cancelled: nobody waits for the answer.
+        self.ahead = None;
+        self.keep_greeting();
+        self.subscriptions.detach(&mut self.outbox);
+        let held = self.subscriptions.take();
+        // The outbox goes last: it is what those wait for who wait for this connection's end.
+        let Driver {
+            app,
+            io,
+            session,
+            client,
+            mut registration,
+            chores,
+            announced,
+            mut outbox,
+            _permit: permit,
+            ..
+        } = self;
+        if let Some(registration) = &mut registration {
+            registration.retire();
+        }
+        // The socket, and what is large: a place is given back when its memory is free.
+        drop((io, session));
+        outbox.discard();
+        let Some(client) = client else { return };
+        tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "closed");
+        let told = async {
+            let channels = async {
+                for chore in chores {
+                    contained(&client.id, "a broker", chore).await;
+                }
+                for Held { channel, known, .. } in held {
+                    if let Some(known) = known {
+                        contained(&client.id, "a broker", forget(&app, &channel, *known)).await;
+                    }
+                }
+            };
+            within(&app, &client.id, "presence and leaves", channels).await;
+            if announced {
+                let told = contained(&client.id, "a hook", app.hooks.disconnected(&client, why));
+                within(&app, &client.id, "the disconnect hook", told).await;
+            }
+        };
+        let mut told = std::pin::pin!(told);
+        // A hook that hangs must not keep others out.
+        let left = tokio::time::timeout(PLACE, told.as_mut()).await.is_ok();
+        drop(permit);
+        if !left {
+            told.await;
+        }
+        drop(registration);
+        drop(outbox);
+    }
+}
+
+/// Waits for clean-up, but not for ever: what hangs must not keep the server from stopping.
+async fn within(app: &App, client: &str, what: &str, work: impl Future<Output = ()>) {
+    let (leave, close) = (app.settings().leave_timeout, app.settings().close_timeout);
+    let enough = async {
+        tokio::select! {
+            () = tokio::time::sleep(leave) => {}
+            () = async {
+                app.cut.cancelled().await;
+                tokio::time::sleep(close).await;
+            } => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        () = work => {}
+        () = enough => tracing::warn!(client, "clean-up took too long; given up: {what}"),
+    }
+}

@@ -1,0 +1,137 @@
+//! What is written, and how long a socket may take for it.
+
+use std::cell::RefCell;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tidegate_core::Disconnect;
+use tidegate_core::outbox::{Batch, Fill};
+use tidegate_core::transport::Connection;
+
+use super::{Driver, WRITE_ERROR};
+
+/// A socket that takes nothing, or too little.
+pub(super) struct Stall {
+    since: Instant,
+    /// When the policies were asked last, or when it took something after that.
+    judged: Instant,
+    /// What it has taken since, in bytes.
+    taken: usize,
+}
+
+/// Bytes of one write: what a send buffer takes well, and what a cache keeps warm.
+const ROOM: usize = 64 * 1024;
+
+thread_local! {
+    /// What a thread fills and writes: no connection holds one.
+    static BATCH: RefCell<Batch> = RefCell::new(Batch::new());
+}
+
+const SLOW: Disconnect = Disconnect::new(3008, "slow");
+
+impl<C: Connection> Driver<C> {
+    /// Writes a batch, or takes what others want; false if there was nothing to do.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Disconnect> {
+        if self.stalled.is_some() {
+            match self.io.poll_writable(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Err(self.reason(WRITE_ERROR)),
+                Poll::Pending => {
+                    let Poll::Ready(event) = self.outbox.poll_stalled(cx) else { return Ok(false) };
+                    self.event(event, now)?;
+                    return Ok(true);
+                }
+            }
+        }
+        let busy = self.work.is_some() || self.call.is_some() || self.outbox.full();
+        self.outbox.hold_calls(busy);
+        BATCH.with_borrow_mut(|batch| {
+            batch.begin(self.io.framing());
+            match self.outbox.poll_fill(cx, ROOM, batch) {
+                Poll::Pending => Ok(false),
+                Poll::Ready(Fill::Event(event)) => {
+                    self.event(event, now)?;
+                    Ok(true)
+                }
+                Poll::Ready(Fill::Batch) => {
+                    self.write(cx, batch, now)?;
+                    Ok(true)
+                }
+            }
+        })
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, batch: &mut Batch, now: Instant) -> Result<(), Disconnect> {
+        let offered = batch.len();
+        let mut taken = 0;
+        if offered > 0 {
+            match self.io.poll_write(cx, batch) {
+                Poll::Ready(Ok(bytes)) => taken = bytes,
+                Poll::Ready(Err(_)) => {
+                    self.outbox.unread(batch, 0);
+                    return Err(self.reason(WRITE_ERROR));
+                }
+                Poll::Pending if self.stalled.is_none() => {
+                    tracing::debug!(client = self.id(), "stalled");
+                    self.app.meters.stalls.increment(1);
+                    self.stalled = Some(Box::new(Stall { since: now, judged: now, taken: 0 }));
+                }
+                Poll::Pending => {}
+            }
+        }
+        let done = self.outbox.unread(batch, taken);
+        self.progress(taken, taken == offered, now);
+        if self.outbox.control_is_empty()
+            && let Some(waited) = self.times.control_taken(self.app.started)
+        {
+            self.app.meters.control_taken(waited);
+        }
+        self.welcomed |= self.announced && self.outbox.control_is_empty();
+        let meters = &self.app.meters;
+        meters.writes.increment(1);
+        meters.bytes_out.increment(taken as u64);
+        if done.delivered > 0 {
+            meters.delivered.increment(done.delivered);
+        }
+        if done.missed > 0 {
+            meters.missed(&self.outbox.take_losses());
+        }
+        Ok(())
+    }
+
+    /// A stall is over when the client has caught up, or has taken enough: a byte now and then is not enough.
+    fn progress(&mut self, taken: usize, whole: bool, now: Instant) {
+        let Some(stall) = &mut self.stalled else { return };
+        if taken == 0 {
+            return;
+        }
+        stall.taken += taken;
+        stall.judged = now;
+        if stall.taken >= self.app.settings().stalled_min_bytes || (whole && self.outbox.is_idle()) {
+            let after = now - stall.since;
+            self.stalled = None;
+            tracing::debug!(client = self.id(), ?after, "resumed");
+        }
+    }
+
+    /// Lets the policies judge a stalled client, or closes it.
+    pub(super) fn judge_stall(&mut self, now: Instant) {
+        let Some(stall) = &mut self.stalled else { return };
+        let settings = self.app.settings();
+        if now >= stall.since + settings.stalled_close_delay {
+            self.close(SLOW, now);
+        } else if now >= stall.judged + settings.write_timeout / 2 {
+            // Twice in that time, so that nobody who falls behind meanwhile is judged later than that.
+            stall.judged = now;
+            let stalled = now - stall.since;
+            self.outbox.judge(stalled);
+        }
+    }
+
+    pub(super) fn stall_deadline(&self) -> Option<Instant> {
+        let settings = self.app.settings();
+        self.stalled.as_ref().map(|stall| {
+            (stall.judged + settings.write_timeout / 2).min(stall.since + settings.stalled_close_delay)
+        })
+    }
+}
