@@ -19,7 +19,7 @@ use tidegate_core::protocol::{Action, Push, Session};
 use tidegate_core::registry::Registration;
 use tidegate_core::request::Request;
 use tidegate_core::transport::{Connection, Peer, Received};
-use tidegate_core::{Client, Disconnect, Health, Permit};
+use tidegate_core::{Client, Disconnect, End, Health, Permit};
 
 use crate::app::App;
 use crate::roster::Seat;
@@ -250,13 +250,7 @@ impl<C: Connection> Driver<C> {
     /// Does what a session wants.
     fn act(&mut self, action: Action, now: Instant) {
         match action {
-            // Replies come in the order of requests. Publications may follow each other, as their replies
-            // wait for the same lane.
-            Action::Request(request)
-                if self.outbox.holds_replies() && !matches!(request, Request::Publish { .. }) =>
-            {
-                self.held = Some(request);
-            }
+            Action::Request(request) if self.is_to_wait(&request) => self.held = Some(request),
             Action::Request(request) => self.request(request, now),
             Action::Send(message, after) => {
                 let lane = after.and_then(|channel| self.subscriptions.lane(&channel));
@@ -269,6 +263,17 @@ impl<C: Connection> Driver<C> {
             }
             Action::Close(why) => self.close(why, now),
             Action::Linger(until) => self.phase = Phase::Linger(until),
+        }
+    }
+
+    /// Replies come in the order of requests. Publications to one channel may follow each other, as their
+    /// replies wait for the same lane.
+    fn is_to_wait(&self, request: &Request) -> bool {
+        match request {
+            Request::Publish { channel, .. } => {
+                self.outbox.holds_replies_beside(self.subscriptions.lane(channel))
+            }
+            _ => self.outbox.holds_replies(),
         }
     }
 
@@ -402,6 +407,12 @@ impl<C: Connection> Driver<C> {
                 self.phase = Phase::Draining(why);
             }
             Event::Close(why) => self.close(why, now),
+            // Nothing follows the last words.
+            Event::Health(_) | Event::Call(_) if self.is_closing() => {}
+            Event::Ended(_, End::Behind(behind) | End::Discontinuous(behind)) if self.is_closing() => {
+                self.app.meters.missed_end.increment(behind.publications);
+            }
+            Event::Ended(..) if self.is_closing() => {}
             Event::Health(health) => self.health(health),
             Event::Call(call) => self.calls.push_back(call),
             Event::Ended(lane, end) => self.ended(lane, &end, now),
@@ -418,7 +429,7 @@ impl<C: Connection> Driver<C> {
 
     /// Begins to close. The first reason stands.
     fn close(&mut self, why: Disconnect, now: Instant) {
-        if matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..)) {
+        if self.is_closing() {
             return;
         }
         tracing::debug!(client = self.id(), code = why.code, reason = %why.reason, "closing");
@@ -429,6 +440,11 @@ impl<C: Connection> Driver<C> {
         }
         self.farewell(&why);
         self.phase = Phase::Closing(why, now + self.app.settings().close_timeout);
+    }
+
+    /// Its last words are said, or being said.
+    fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..))
     }
 
     fn farewell(&mut self, why: &Disconnect) {

@@ -22,9 +22,9 @@ const SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(2501, "subscription exp
 impl<C: Connection> Driver<C> {
     /// Makes the client known in a channel, where it is to be.
     pub(super) fn introduce(&mut self, channel: &Channel, now: Instant) {
-        let Some(known) = self.subscriptions.get(channel).and_then(|held| held.known.as_deref()) else {
-            return;
-        };
+        let held = self.subscriptions.get_mut(channel);
+        let Some(known) = held.and_then(|held| held.known.as_deref_mut()) else { return };
+        known.introduced = true;
         let (info, announced, present) = (known.info.clone(), known.announced, known.present);
         let (app, channel) = (self.app.clone(), channel.clone());
         self.chores.push_back(Box::pin(async move {
@@ -109,7 +109,7 @@ impl<C: Connection> Driver<C> {
     /// Cleans up behind a connection that has gone.
     pub(super) async fn leave(mut self, why: &Disconnect) {
         self.app.meters.closed(why);
-        if !matches!(self.phase, super::Phase::Closing(..) | super::Phase::Waiting(..)) {
+        if !self.is_closing() {
             self.app.meters.missed_end.increment(self.outbox.unread_publications());
         }
         self.subscriptions.detach(&mut self.outbox);
@@ -156,6 +156,9 @@ impl<C: Connection> Driver<C> {
 }
 
 async fn forget(app: &App, channel: &Channel, known: Known) {
+    if !known.introduced {
+        return;
+    }
     let broker = app.hub.broker();
     if known.present
         && let Err(error) = broker.remove_presence(channel, &known.info.client).await
