@@ -11,6 +11,7 @@ mod loom;
 mod run;
 mod sdk;
 mod setup;
+mod sim;
 mod step;
 mod test;
 mod workspace;
@@ -39,6 +40,8 @@ enum Command {
     Ci,
     /// Explore the interleavings of the models in `crates/core`
     Loom(loom::Args),
+    /// Simulate the whole server with faults, seed by seed
+    Sim(sim::Args),
     /// Check that imports between crates only go down
     Floors,
     /// Install what the SDK tests need, and nothing else
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Test(args) => args.run(&workspace),
         Command::Ci => ci::run(&workspace),
         Command::Loom(args) => args.run(&workspace),
+        Command::Sim(args) => args.run(&workspace),
         Command::Floors => floors::run(&workspace),
         Command::Setup => setup::run(&workspace),
     });
