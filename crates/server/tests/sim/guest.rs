@@ -28,6 +28,9 @@ pub(crate) struct Guest {
     dropped: bool,
 }
 
+/// Commands that it does not wait for.
+const COMMANDS: usize = 5;
+
 /// How it treats what the server sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -158,7 +161,8 @@ impl Guest {
                     if self.vanishes(session) {
                         return false;
                     }
-                    if session.is_connected() {
+                    // Pongs stand behind commands: who asks without end is taken for dead.
+                    if session.is_connected() && session.waits_for() < COMMANDS {
                         self.act(session, &mut mode);
                     }
                     next = Instant::now() + self.pace();
@@ -218,7 +222,12 @@ impl Guest {
     fn act(&mut self, session: &mut Session, mode: &mut Mode) {
         for _ in 0..self.dice.between(1, 3) {
             let channel = self.channel();
-            match self.dice.index(20) {
+            let deed = if self.world.plan.fickle {
+                self.dice.pick(&[0, 0, 0, 6, 6, 8])
+            } else {
+                self.dice.index(20)
+            };
+            match deed {
                 0..=5 => {
                     let (recover, strict) = (self.dice.percent(80), self.dice.percent(10));
                     session.ask_subscribe(channel, recover, strict);
@@ -275,7 +284,7 @@ impl Guest {
     }
 
     fn pace(&mut self) -> Duration {
-        self.dice.millis(5, 500)
+        self.dice.millis(1, self.world.plan.pace)
     }
 
     fn channel(&mut self) -> usize {

@@ -55,6 +55,14 @@ fn a_seed_replays_exactly() {
     }
 }
 
+/// History and what is live meet without gap, duplicate or another order, however late the broker answers and
+/// whatever is published meanwhile.
+#[test]
+fn subscribing_with_history_meets_publishing_in_every_order() {
+    run::note_panics();
+    seeds::run_subscribing();
+}
+
 /// `TIDEGATE_SIM_SEEDS` seeds from `TIDEGATE_SIM_FROM` on; 500 from 0 on, unless said otherwise.
 #[test]
 fn every_seed_keeps_its_promises() {

@@ -12,6 +12,9 @@ use tidegate_server::{DuplicateUser, Settings, Shutdown};
 
 use crate::dice::Dice;
 
+/// Seeds from here on are of subscribing with history only.
+pub(crate) const SUBSCRIBING: u64 = 1 << 32;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
@@ -26,6 +29,10 @@ pub(crate) struct Plan {
     pub(crate) publishers: u64,
     /// How much each of them publishes at most.
     pub(crate) publications: u64,
+    /// The longest pause of a client, in milliseconds.
+    pub(crate) pace: u64,
+    /// Clients subscribe and unsubscribe, and do little else.
+    pub(crate) fickle: bool,
     /// The longest pause of a publisher, in milliseconds.
     pub(crate) pause: u64,
     /// How often the application's own calls come, in milliseconds; 0 is never.
@@ -89,6 +96,43 @@ pub(crate) enum Temper {
 
 impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
+        if seed < SUBSCRIBING { Self::of_everything(seed) } else { Self::of_subscribing(seed) }
+    }
+
+    /// Clients that do little but subscribe, recover and leave, to channels that are published to all the
+    /// while, and a broker that is mostly late.
+    fn of_subscribing(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, 4);
+        let mut plan = Self::of_everything(seed);
+        plan.channels.truncate(2);
+        for channel in &mut plan.channels {
+            channel.history.size = dice.pick(&[0, 10, 1_000]);
+            channel.history.ttl = Duration::from_secs(if channel.history.size > 0 { 3_600 } else { 0 });
+            channel.recoverable = channel.history.is_kept() && dice.percent(80);
+            channel.positioned &= channel.history.is_kept();
+        }
+        plan.guests.truncate(4);
+        for guest in &mut plan.guests {
+            guest.temper = Temper::Calm;
+            guest.channels.clear();
+        }
+        plan.settings.user_connection_limit = None;
+        plan.settings.duplicate_user = DuplicateUser::Keep;
+        plan.caps = Caps::default();
+        plan.mass_drop = None;
+        plan.calls = 0;
+        plan.late = dice.pick(&[50, 90, 100]);
+        plan.publishers = 2;
+        plan.publications = 60;
+        plan.pause = dice.pick(&[1, 10, 30]);
+        plan.pace = dice.pick(&[10, 40]);
+        plan.fickle = true;
+        plan.busy = dice.millis(100, 500);
+        plan.rest = true;
+        plan
+    }
+
+    fn of_everything(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 1);
         let d = &mut dice;
         let calm = d.percent(20);
@@ -134,6 +178,8 @@ impl Plan {
             },
             publishers: d.between(1, 3),
             publications: d.pick(&[50, 300, 1_000]),
+            pace: 500,
+            fickle: false,
             pause: d.pick(&[5, 50, 400]),
             calls: d.pick(&[0, 150, 800]),
             late: d.pick(&[0, 10, 50]),

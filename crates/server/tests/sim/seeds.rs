@@ -7,10 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use crate::plan::SUBSCRIBING;
 use crate::run::{Outcome, Tally, simulate};
 
 /// Seeds of a run of the tests.
 const SEEDS: u64 = 500;
+/// Seeds of subscribing alone, small ones.
+const SUBSCRIPTIONS: u64 = 2_000;
 /// How long a seed may take, in real time: far longer than any does. One that takes longer turns in circles.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Failing seeds after which no more are begun.
@@ -23,6 +26,14 @@ pub(crate) fn run_all() {
     let count = one.map_or(number("TIDEGATE_SIM_SEEDS").unwrap_or(SEEDS), |_| 1);
     let failed = run(from, count, one.is_some());
     assert!(failed.is_empty(), "{} of {count} seeds failed: {failed:?}", failed.len());
+}
+
+/// Runs seeds of subscribing with history, and panics if one fails.
+pub(crate) fn run_subscribing() {
+    if number("TIDEGATE_SIM_SEED").is_none() {
+        let failed = run(SUBSCRIBING, SUBSCRIPTIONS, false);
+        assert!(failed.is_empty(), "{} of {SUBSCRIPTIONS} seeds failed: {failed:?}", failed.len());
+    }
 }
 
 /// Runs `count` seeds from `from` on, prints the traces of those that fail, and returns which.
