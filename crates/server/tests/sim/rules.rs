@@ -120,5 +120,6 @@ pub(crate) fn call(channel: &Channel) -> SubscribeCall {
         data: Bytes::new(),
         expire_at: 0,
         recover_since: None,
+        overrides: Default::default(),
     }
 }

@@ -157,6 +157,17 @@ async fn look_at_rest(world: &World, handle: &Handle) {
     if registered != live.len() {
         wrong.push(format!("at rest, {registered} registered; expected {}", live.len()));
     }
+    for client in live.keys() {
+        let member = handle.hub().registry().client(client);
+        let user = member.map(|member| member.client.user().clone());
+        let found = user.map(|user| {
+            let members = handle.hub().registry().user(&user);
+            user.is_empty() || members.iter().any(|member| member.client.id == *client)
+        });
+        if found != Some(true) {
+            wrong.push(format!("at rest, {client} is connected and not found: {found:?}"));
+        }
+    }
     if world.plan.settings.duplicate_user == DuplicateUser::TakeOver {
         for guest in world.plan.guests.iter().filter(|guest| !guest.user.is_empty()) {
             let connections = handle.hub().registry().user(&guest.user).len();

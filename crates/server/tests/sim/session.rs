@@ -379,12 +379,12 @@ impl Session {
                 publication.offset
             ));
             stint.publication(&state.truths[channel], number, publication.offset, reading)?;
-            if publication.offset > 0 {
-                if let Some(place) = self.places.get_mut(&channel) {
-                    place.0 = publication.offset;
-                    if publication.offset == 1 {
-                        place.1 = publication.epoch.as_str().into();
-                    }
+            if publication.offset > 0
+                && let Some(place) = self.places.get_mut(&channel)
+            {
+                place.0 = publication.offset;
+                if publication.offset == 1 {
+                    place.1 = publication.epoch.as_str().into();
                 }
             }
             return Ok(());
