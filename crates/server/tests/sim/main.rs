@@ -29,9 +29,11 @@
 //! What it has been seen to catch, each by breaking the server on purpose, with the first seeds that did: a
 //! write that was cut moves a cursor one too far (3, 5), a floor one too low (2, 5) or too high (0, 3), gaps of
 //! one that are not told (7, 13), a permit that is forgotten when a handshake fails (2, 9), a publish reply
-//! that does not follow its push (0, 1), one wake-up in a hundred that is lost (0, 2), a cursor taken after the history (2, 5). And without: replies that overtake each other, words after the last,
-//! leaves that are missing or have no join, publications that a call recovers and nobody gets. What it cannot
-//! see is what threads do to each other, such as parking without looking again: that is for the loom models.
+//! that does not follow its push (0, 1), one wake-up in a hundred that is lost (0, 2), a cursor taken after
+//! the history (2, 5), an unsubscribed lane that is read on (2, 5). And without: replies that overtake each
+//! other, words after the last, leaves that are missing or have no join, publications that a call recovers and
+//! nobody gets. What it cannot see is what threads do to each other, such as parking without looking again:
+//! that is for the loom models.
 
 mod application;
 mod broker;
