@@ -165,7 +165,7 @@ impl Plan {
                 ]),
                 ..Settings::default()
             },
-            caps: Caps { total: if d.percent(25) { Some(d.index(8) + 1) } else { None }, per_network: None },
+            caps: Caps { total: d.percent(25).then(|| d.index(8) + 1), ..Caps::default() },
             window: Window {
                 entries: d.pick(&[3, 8, 40, 4_096]),
                 bytes: window_bytes,
