@@ -13,6 +13,7 @@ mod loom;
 mod run;
 mod sdk;
 mod setup;
+mod sim;
 mod step;
 mod test;
 mod workspace;
@@ -45,6 +46,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Explore the interleavings of the models in `crates/core`
     Loom(loom::Args),
+    /// Simulate the whole server with faults, seed by seed
+    Sim(sim::Args),
     /// Check that imports between crates only go down
     Floors,
     /// Install what the SDK tests need, and nothing else
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Autobahn(args) => args.run(&workspace),
         Command::Fuzz(args) => args.run(&workspace),
         Command::Loom(args) => args.run(&workspace),
+        Command::Sim(args) => args.run(&workspace),
         Command::Floors => floors::run(&workspace),
         Command::Setup => setup::run(&workspace),
     });

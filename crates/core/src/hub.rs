@@ -28,12 +28,23 @@ impl Hub {
         fanout: Arc<Fanout>,
         budget: Arc<Budget>,
     ) -> Self {
+        Self::with_registry(router, broker, fanout, budget, Registry::new())
+    }
+
+    /// The same, with a registry that is there already.
+    pub fn with_registry(
+        router: Arc<dyn Router>,
+        broker: Arc<dyn Broker>,
+        fanout: Arc<Fanout>,
+        budget: Arc<Budget>,
+        registry: Arc<Registry>,
+    ) -> Self {
         let way = Arc::new(Way { router: router.clone() });
         broker.start(way);
         Self(Arc::new(Inner {
             router,
             broker,
-            registry: Registry::new(),
+            registry,
             fanout,
             budget,
             health: crate::sync::Mutex::new(Health::Serving),

@@ -157,6 +157,7 @@ pub mod registry;
 pub mod request;
 /// How channels find their logs.
 pub mod router;
+mod seeded;
 mod segment;
 mod subscription;
 mod sync;

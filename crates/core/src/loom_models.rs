@@ -2,6 +2,8 @@
 //! `RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=3 cargo test -p tidegate-core --release --lib loom`.
 
 mod admission;
+mod registering;
+mod subscribing;
 
 use std::future::Future;
 use std::pin::pin;

@@ -51,7 +51,13 @@ impl Default for Limits {
 pub fn pair(limits: Limits) -> (Client, Connection) {
     let up = Pipe::new(limits.capacity);
     let down = Pipe::new(limits.capacity);
-    let client = Client { up: up.clone(), down: down.clone(), input: BytesMut::new(), closed: None };
+    let client = Client {
+        up: up.clone(),
+        down: down.clone(),
+        input: BytesMut::new(),
+        output: BytesMut::new(),
+        closed: None,
+    };
     (client, Connection { up, down, input: BytesMut::new(), limit: limits.message })
 }
 
@@ -63,35 +69,60 @@ pub struct Client {
     up: Arc<Pipe>,
     down: Arc<Pipe>,
     input: BytesMut,
+    /// What was queued and is not under way yet.
+    output: BytesMut,
     closed: Option<Disconnect>,
 }
 
 impl Client {
     /// Sends a message, waiting for room.
     ///
-    /// Cancel safe only as a whole: a dropped call may have sent a part of the message, and the connection
-    /// is of no use then.
+    /// Cancel safe: what a dropped call has not sent goes before whatever is sent next.
     ///
     /// # Errors
     /// [`io::ErrorKind::BrokenPipe`]: the server has gone.
     pub async fn send(&mut self, message: impl Into<Bytes>) -> io::Result<()> {
-        let message = message.into();
-        let mut head = [0; crate::outbox::HEADER];
-        let marked = mark(message.len() as u32, &mut head);
-        self.send_raw(Bytes::copy_from_slice(&head[..marked])).await?;
-        self.send_raw(message).await
+        self.queue(&message.into());
+        poll_fn(|cx| self.poll_flush(cx)).await
     }
 
     /// Sends bytes as they are: a part of a message, or nonsense.
     ///
     /// # Errors
     /// As [`Client::send`].
-    pub async fn send_raw(&mut self, mut bytes: Bytes) -> io::Result<()> {
-        while !bytes.is_empty() {
-            let taken = poll_fn(|cx| self.up.poll_write(cx, [&bytes[..]].into_iter())).await?;
-            bytes.advance(taken);
+    pub async fn send_raw(&mut self, bytes: Bytes) -> io::Result<()> {
+        self.queue_raw(&bytes);
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Notes a message that [`Client::poll_flush`] is to send.
+    pub fn queue(&mut self, message: &[u8]) {
+        let mut head = [0; crate::outbox::HEADER];
+        let marked = mark(message.len() as u32, &mut head);
+        self.queue_raw(&head[..marked]);
+        self.queue_raw(message);
+    }
+
+    /// Notes bytes that are to be sent as they are.
+    pub fn queue_raw(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// Sends what was queued; pending while there is no room for all of it.
+    ///
+    /// # Errors
+    /// As [`Client::send`]; what was queued is forgotten.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            match ready!(self.up.poll_write(cx, [&self.output[..]].into_iter())) {
+                Ok(taken) => self.output.advance(taken),
+                Err(error) => {
+                    self.output.clear();
+                    return Poll::Ready(Err(error));
+                }
+            }
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Waits for the next message; `None` when the server has closed, which [`Client::closed`] explains.
@@ -128,6 +159,12 @@ impl Client {
     /// Says that nothing more will be sent. What the server sends can still be read.
     pub fn close(&self) {
         self.up.close();
+    }
+
+    /// Takes nothing any more, though it still sends: what the server writes from now on fails, as to a peer
+    /// that has shut its reading side.
+    pub fn refuse(&self) {
+        self.down.abandon();
     }
 
     /// Why the server has closed, once its farewell was read.
@@ -237,7 +274,14 @@ pub struct Address(Arc<Door>);
 pub struct Knock {
     connection: Connection,
     peer: Peer,
+    /// Where a word comes from when the client's side of a slow handshake is done.
+    word: Option<Arc<Pipe>>,
 }
+
+/// The client's side of a handshake that takes as long as the client likes: see
+/// [`Address::connect_slowly_as`]. Dropping it breaks the handshake off.
+#[derive(Debug)]
+pub struct Handshake(Arc<Pipe>);
 
 struct Door {
     state: Mutex<Knocks>,
@@ -265,12 +309,26 @@ impl Address {
     /// # Errors
     /// [`io::ErrorKind::ConnectionRefused`]: the listener has gone.
     pub fn connect_as(&self, peer: Peer) -> io::Result<Client> {
+        self.knock(peer, None)
+    }
+
+    /// Connects as `peer`, whose handshake lasts until [`Handshake::finish`].
+    ///
+    /// # Errors
+    /// As [`Address::connect_as`].
+    pub fn connect_slowly_as(&self, peer: Peer) -> io::Result<(Client, Handshake)> {
+        let word = Pipe::new(1);
+        let client = self.knock(peer, Some(word.clone()))?;
+        Ok((client, Handshake(word)))
+    }
+
+    fn knock(&self, peer: Peer, word: Option<Arc<Pipe>>) -> io::Result<Client> {
         let (client, connection) = pair(self.0.limits);
         let mut state = self.0.state.lock();
         if state.closed {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        state.waiting.push_back(Knock { connection, peer: Peer { transport: "memory", ..peer } });
+        state.waiting.push_back(Knock { connection, peer: Peer { transport: "memory", ..peer }, word });
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -282,6 +340,20 @@ impl Address {
     /// Closes the listener: it brings who has knocked, and nobody else.
     pub fn close(&self) {
         self.0.close(false);
+    }
+}
+
+impl Handshake {
+    /// Does the client's part.
+    pub fn finish(self) {
+        // Refused: the server has turned the client away, which its connection tells.
+        let _ = self.0.poll_write(&Context::from_waker(Waker::noop()), [&b"!"[..]].into_iter());
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -339,6 +411,12 @@ impl Incoming for Knock {
     }
 
     async fn handshake(self) -> io::Result<(Connection, Peer)> {
+        if let Some(word) = &self.word {
+            let mut said = BytesMut::new();
+            if poll_fn(|cx| word.poll_read(cx, 1, &mut said)).await == 0 {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        }
         Ok((self.connection, self.peer))
     }
 

@@ -6,7 +6,6 @@
 
 mod keys;
 mod presence;
-mod seeded;
 mod stream;
 mod streams;
 #[cfg(all(test, not(loom)))]
@@ -20,11 +19,11 @@ use async_trait::async_trait;
 
 use crate::broker::{BrokerError, Deliver, PublishOptions, Published};
 use crate::request::{History, HistoryRequest, PresenceStats};
+use crate::seeded::Seeded;
 use crate::{Broker, Channel, ClientInfo, HistoryBounds, Kind, Publication};
 
 use keys::Keys;
 use presence::Presence;
-use seeded::Seeded;
 use streams::Streams;
 
 /// The embedded broker: one node, its history and presence in memory, gone when it stops.

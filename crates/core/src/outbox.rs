@@ -249,6 +249,12 @@ impl Outbox {
         !self.deferred.is_empty()
     }
 
+    /// Whether a reply waits for another lane than `lane`: one that follows `lane` would overtake it, or be
+    /// overtaken.
+    pub fn holds_replies_beside(&self, lane: Option<Lane>) -> bool {
+        self.deferred.iter().any(|(of, ..)| Some(*of) != lane)
+    }
+
     /// Adds a message to the control lane, which goes before all subscriptions; with `after`, as soon as
     /// that lane has been read up to what its log holds now.
     pub fn reply(&mut self, message: Bytes, after: Option<Lane>) {

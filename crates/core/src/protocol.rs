@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::request::{Request, Response, Subscribed};
 use crate::transport::Peer;
-use crate::{Channel, Disconnect, Health, Refusal, Subscription};
+use crate::{Channel, Disconnect, Health, Publication, Refusal, Subscription};
 
 /// A wire protocol. Several may stand on one port; the first that accepts a peer serves it.
 pub trait Protocol: Send + Sync + 'static {
@@ -97,6 +97,8 @@ pub enum Push<'a> {
     Unsubscribe(&'a Channel, &'a Disconnect),
     /// The server has made a subscription.
     Subscribe(&'a Channel, &'a Subscribed),
+    /// A publication that was recovered for a subscription which the server has made.
+    Publication(&'a Channel, &'a Publication),
     /// The server closes the connection.
     Disconnect(&'a Disconnect),
     /// The connection's life has changed; for ever, if there is no duration.

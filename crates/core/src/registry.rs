@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::authenticator::Client;
 use crate::outbox::Handle;
+use crate::seeded::Seeded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,7 +18,7 @@ pub struct Registry {
     users: Box<[Shard<Vec<Member>>]>,
     /// Sharded by connection id.
     clients: Box<[Shard<Member>]>,
-    hasher: RandomState,
+    seeded: Seeded,
     count: AtomicUsize,
     generation: AtomicUsize,
 }
@@ -53,18 +54,25 @@ pub struct Registration {
 }
 
 /// A part of a map, by user or by connection id.
-type Shard<T> = Mutex<HashMap<Arc<str>, T>>;
+type Shard<T> = Mutex<HashMap<Arc<str>, T, Seeded>>;
 
-/// Shards of each map: many times the cores that contend for them.
-const SHARDS: usize = 64;
+/// Shards of each map, a power of two: many times the cores that contend for them.
+const SHARDS: usize = if cfg!(loom) { 1 } else { 64 };
 
 impl Registry {
     /// An empty registry.
     pub fn new() -> Arc<Self> {
+        Self::seeded(RandomState::new().hash_one(0))
+    }
+
+    /// An empty registry, the order of whose visits comes from `seed`: for simulations. Users must not know
+    /// it.
+    pub fn seeded(seed: u64) -> Arc<Self> {
+        let seeded = Seeded::new(seed);
         Arc::new(Self {
-            users: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
-            clients: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
-            hasher: RandomState::new(),
+            users: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(seeded))).collect(),
+            clients: (0..SHARDS).map(|_| Mutex::new(HashMap::with_hasher(seeded))).collect(),
+            seeded,
             count: AtomicUsize::new(0),
             generation: AtomicUsize::new(0),
         })
@@ -145,11 +153,11 @@ impl Registry {
     }
 
     fn user_shard(&self, user: &str) -> &Shard<Vec<Member>> {
-        &self.users[self.hasher.hash_one(user) as usize % SHARDS]
+        &self.users[self.seeded.shard(user, SHARDS)]
     }
 
     fn client_shard(&self, id: &str) -> &Shard<Member> {
-        &self.clients[self.hasher.hash_one(id) as usize % SHARDS]
+        &self.clients[self.seeded.shard(id, SHARDS)]
     }
 }
 

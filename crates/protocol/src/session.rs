@@ -363,6 +363,10 @@ impl Session for CentrifugeSession {
                 }),
                 ..Default::default()
             },
+            Push::Publication(channel, publication) => {
+                let publication = convert::publication(publication);
+                return self.encoding.publication_push(channel.as_str(), &publication).ok();
+            }
             Push::Disconnect(why) if self.disconnect_push => {
                 let code = u32::from(why.code);
                 message::Push {

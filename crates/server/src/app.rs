@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::handle::{Node, PublishError};
+use crate::ids::Ids;
 use crate::meters::Meters;
 use crate::roster::Roster;
 use crate::server::Shutdown;
@@ -18,6 +19,7 @@ use crate::wheel::Wheel;
 /// What all connections of a server share.
 pub(crate) struct App {
     pub(crate) hub: Hub,
+    pub(crate) ids: Ids,
     pub(crate) authenticator: ArcSwap<Arc<dyn Authenticator>>,
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) protocols: Vec<Arc<dyn Protocol>>,

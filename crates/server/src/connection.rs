@@ -322,13 +322,7 @@ impl<C: Connection> Driver<C> {
     /// Does what a session wants.
     fn act(&mut self, action: Action, now: Instant) {
         match action {
-            // Replies come in the order of requests. Publications may follow each other, as their replies
-            // wait for the same lane.
-            Action::Request(request)
-                if self.outbox.holds_replies() && !matches!(request, Request::Publish { .. }) =>
-            {
-                self.held = Some(request);
-            }
+            Action::Request(request) if self.is_to_wait(&request) => self.held = Some(request),
             Action::Request(request) => self.request(request, now),
             Action::Send(message, after) => {
                 let lane = after.and_then(|channel| self.subscriptions.lane(&channel));
@@ -344,6 +338,17 @@ impl<C: Connection> Driver<C> {
         }
     }
 
+    /// Replies come in the order of requests. Publications to one channel may follow each other, as their
+    /// replies wait for the same lane.
+    fn is_to_wait(&self, request: &Request) -> bool {
+        match request {
+            Request::Publish { channel, .. } => {
+                self.outbox.holds_replies_beside(self.subscriptions.lane(channel))
+            }
+            _ => self.outbox.holds_replies(),
+        }
+    }
+
     fn event(&mut self, event: Event, now: Instant) -> Result<(), Disconnect> {
         match event {
             Event::Abort => return Err(self.reason(ABORTED)),
@@ -352,6 +357,9 @@ impl<C: Connection> Driver<C> {
                 self.phase = Phase::Draining(why);
             }
             Event::Close(why) => self.close(why, now),
+            // Nothing follows the last words.
+            Event::Health(_) | Event::Call(_) if self.is_closing() => {}
+            Event::Ended(..) if self.is_closing() => self.app.meters.missed(&self.outbox.take_losses()),
             // Until then the connect reply is to tell it.
             Event::Health(_) if self.announced => self.tell_health(),
             Event::Call(call) => self.call = Some(Box::new(call)),

@@ -85,6 +85,20 @@ pub(crate) fn no_room(error: &PublishError) -> ClientError {
     ClientError { message: error.to_string().into(), ..ClientError::TOO_MANY_REQUESTS }
 }
 
+/// What a node holds for its connections, at about one moment. All zero when the last has gone: anything else
+/// is a leak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Permits: connections, and handshakes in flight.
+    pub permits: usize,
+    /// Connections that a drain would reach.
+    pub seats: usize,
+    /// Timers of connections.
+    pub timers: usize,
+    /// Tasks: of connections, handshakes and refusals.
+    pub tasks: usize,
+}
+
 impl Default for Node {
     fn default() -> Self {
         let name = std::env::var("HOSTNAME").unwrap_or_else(|_| "tidegate".to_owned());
@@ -209,6 +223,16 @@ impl Handle {
             subscriptions: channels.iter().map(|(_, figures)| figures.subscribers).sum(),
             channels: channels.len(),
             uptime: now.saturating_duration_since(self.app.started),
+        }
+    }
+
+    /// What the node holds for connections.
+    pub fn holdings(&self) -> Holdings {
+        Holdings {
+            permits: self.app.admission.live(),
+            seats: self.app.roster.len(),
+            timers: self.app.wheel.timers(),
+            tasks: self.app.tasks.len(),
         }
     }
 

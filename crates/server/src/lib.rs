@@ -7,6 +7,7 @@ pub mod config;
 mod connection;
 mod handle;
 pub mod http;
+mod ids;
 mod memory;
 mod meters;
 mod open;
@@ -22,7 +23,7 @@ mod wheel;
 
 pub use bytes::Bytes;
 pub use capacity::{Capacity, System};
-pub use handle::{Handle, Info, Node, PublishError, Target};
+pub use handle::{Handle, Holdings, Info, Node, PublishError, Target};
 pub use open::Open;
 pub use rules::{Rules, RulesError};
 pub use server::{Builder, Server, Shutdown, Stopped};

@@ -43,6 +43,12 @@ impl Roster {
         self.lock().handles.iter().flatten().cloned().collect()
     }
 
+    /// How many are open now.
+    pub(crate) fn len(&self) -> usize {
+        let seats = self.lock();
+        seats.handles.len() - seats.free.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seats> {
         // Nothing in here panics half way through a change.
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tidegate_core::transport::{Incoming, Listener};
 use tidegate_core::{
     Admission, Authenticator, Broker, Budget, Caps, Disconnect, ExactRouter, Fanout, Health, Hooks, Hub,
-    MemoryBroker, NoHooks, Permit, Protocol, Router, Window, outbox,
+    MemoryBroker, NoHooks, Permit, Protocol, Registry, Router, Window, outbox,
 };
 use tidegate_protocol::Centrifuge;
 use tokio::sync::Semaphore;
@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::connection;
 use crate::handle::{Handle, Node};
 use crate::http::{Port, Routes};
+use crate::ids::Ids;
 use crate::meters::Meters;
 use crate::settings::Settings;
 use crate::takeover::Takeovers;
@@ -83,6 +84,7 @@ pub struct Builder {
     fanout: Arc<Fanout>,
     budget: Arc<Budget>,
     node: Node,
+    seed: Option<u64>,
 }
 
 /// Bytes that all windows of a node hold together, unless said otherwise. 256 MiB.
@@ -104,6 +106,7 @@ impl Server {
             fanout: Fanout::new(),
             budget: Budget::new(MEMORY_LIMIT),
             node: Node::default(),
+            seed: None,
         }
     }
 
@@ -229,6 +232,14 @@ impl Builder {
         self
     }
 
+    /// Takes from `seed` what is random otherwise: clients' ids, and the order in which the registry is
+    /// visited. Only for simulations, which are to run the same way twice: whoever knows the seed knows the
+    /// ids.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// The server, ready to run.
     pub fn build(self) -> Server {
         let (fanout, budget) = (self.fanout, self.budget);
@@ -242,8 +253,10 @@ impl Builder {
         if protocols.is_empty() {
             protocols.push(Arc::new(Centrifuge::default()));
         }
+        let registry = self.seed.map_or_else(Registry::new, Registry::seeded);
         let app = Arc::new(App {
-            hub: Hub::new(router, broker, fanout, budget),
+            hub: Hub::with_registry(router, broker, fanout, budget, registry),
+            ids: Ids::new(self.seed),
             authenticator: ArcSwap::from_pointee(self.authenticator),
             hooks: self.hooks,
             protocols,
@@ -275,8 +288,9 @@ async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationT
     let refusals = Arc::new(Semaphore::new(app.settings().refusals));
     loop {
         let incoming = tokio::select! {
-            incoming = listener.accept() => incoming,
+            biased;
             () = stop.cancelled() => return,
+            incoming = listener.accept() => incoming,
         };
         let Some(incoming) = incoming else { return };
         let address = incoming.address().map(|address| address.ip());
@@ -385,7 +399,8 @@ async fn sweep(app: Arc<App>) {
 
 async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     tokio::select! {
-        () = work => {}
+        biased;
         () = stop.cancelled() => {}
+        () = work => {}
     }
 }

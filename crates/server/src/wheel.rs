@@ -67,6 +67,12 @@ impl Wheel {
         }
     }
 
+    /// How many timers there are, set or not.
+    pub(crate) fn timers(&self) -> usize {
+        let state = self.lock();
+        state.entries.len() - state.free.len()
+    }
+
     /// Who is due by `now`.
     fn turn(&self, now: Instant) -> Vec<Waker> {
         let until = self.tick(now);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::after;
-use super::seeded::Seeded;
 use crate::Channel;
 use crate::request::StreamPosition;
+use crate::seeded::Seeded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 

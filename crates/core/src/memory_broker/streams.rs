@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::Figures;
-use super::seeded::Seeded;
 use super::stream::Stream;
+use crate::seeded::Seeded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::{Channel, HistoryBounds};

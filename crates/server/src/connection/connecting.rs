@@ -44,7 +44,7 @@ impl<C: Connection> Driver<C> {
         identity: Identity,
         now: Instant,
     ) {
-        let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        let id = self.app.ids.next();
         let info = ClientInfo {
             user: identity.user.clone(),
             client: id.clone(),

@@ -22,7 +22,7 @@ const PLACE: Duration = Duration::from_millis(500);
 impl<C: Connection> Driver<C> {
     /// Begins to close. The first reason stands.
     pub(super) fn close(&mut self, why: Disconnect, now: Instant) {
-        let repeated = matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..));
+        let repeated = self.is_closing();
         self.app.meters.closing(repeated);
         if repeated {
             return;
@@ -36,6 +36,11 @@ impl<C: Connection> Driver<C> {
         }
         self.farewell(&why);
         self.phase = Phase::Closing(why, now + self.app.settings().close_timeout);
+    }
+
+    /// Its last words are said, or being said.
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..))
     }
 
     /// Says the last words, after which nothing more is begun.

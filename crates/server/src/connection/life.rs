@@ -17,9 +17,9 @@ const SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(2501, "subscription exp
 impl<C: Connection> Driver<C> {
     /// Makes the client known in a channel, where it is to be.
     pub(super) fn introduce(&mut self, channel: &Channel, now: Instant) {
-        let Some(known) = self.subscriptions.get(channel).and_then(|held| held.known.as_deref()) else {
-            return;
-        };
+        let held = self.subscriptions.get_mut(channel);
+        let Some(known) = held.and_then(|held| held.known.as_deref_mut()) else { return };
+        known.introduced = true;
         let (info, announced, present) = (known.info.clone(), known.announced, known.present);
         let (app, channel) = (self.app.clone(), channel.clone());
         self.chores.push_back(Box::pin(async move {
@@ -103,6 +103,9 @@ impl<C: Connection> Driver<C> {
 }
 
 pub(super) async fn forget(app: &App, channel: &Channel, known: Known) {
+    if !known.introduced {
+        return;
+    }
     let broker = app.hub.broker();
     if known.present
         && let Err(error) = broker.remove_presence(channel, &known.info.client).await

@@ -150,7 +150,8 @@ impl<C: Connection> Driver<C> {
         let Some(client) = self.client.clone() else { return };
         let known = (grant.announce || grant.presence).then(|| {
             let info = ClientInfo { channel: grant.info.clone(), ..ClientInfo::clone(&client.info) };
-            Box::new(Known { info: Arc::new(info), announced: grant.announce, present: grant.presence })
+            let (announced, present) = (grant.announce, grant.presence);
+            Box::new(Known { info: Arc::new(info), announced, present, introduced: false })
         });
         let channel = wanted.channel.clone();
         self.subscriptions.insert(Held {
@@ -169,6 +170,12 @@ impl<C: Connection> Driver<C> {
             By::Call => {
                 if let Some(message) = self.session.push(Push::Subscribe(&made.channel, &subscribed)) {
                     self.outbox.reply(message, None);
+                }
+                // The push of a subscription has no room for what was recovered: it follows.
+                for publication in &subscribed.publications {
+                    if let Some(message) = self.session.push(Push::Publication(&made.channel, publication)) {
+                        self.outbox.reply(message, None);
+                    }
                 }
             }
             By::Identity(mut connecting) => {
@@ -210,6 +217,7 @@ impl<C: Connection> Driver<C> {
         self.app.meters.missed(&self.outbox.take_losses());
         let why = match end {
             End::Behind(_) | End::Discontinuous(_) if held.server_side => {
+                self.forget(Some(held));
                 return self.close(INSUFFICIENT_STATE, now);
             }
             End::Behind(_) | End::Discontinuous(_) => INSUFFICIENT,

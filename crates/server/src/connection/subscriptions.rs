@@ -32,6 +32,8 @@ pub(super) struct Known {
     pub(super) info: Arc<ClientInfo>,
     pub(super) announced: bool,
     pub(super) present: bool,
+    /// It was made known: before, there is nothing to take back.
+    pub(super) introduced: bool,
 }
 
 impl Subscriptions {

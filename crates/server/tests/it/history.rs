@@ -295,3 +295,25 @@ async fn history_and_live_meet_without_gap_or_duplicate() {
         check_continuity(seed).await;
     }
 }
+
+/// The push of a subscription cannot carry publications: they follow it.
+#[tokio::test(start_paused = true)]
+async fn what_a_call_recovers_comes_as_pushes() {
+    let site = Site::start(Rules::with_history(10), |b| b);
+    for i in 1..=4 {
+        site.publish("news", i.to_string()).await;
+    }
+    let mut guest = site.client("ada").await;
+    let target = tidegate_server::Target { user: "ada".into(), ..Default::default() };
+    let mut call = crate::site::call("news");
+    call.recover_since = Some((2, "".into()));
+    site.handle.subscribe(&target, call);
+    let subscribed: Value = serde_json::from_str(&guest.hear().await).unwrap();
+    assert_eq!(subscribed["push"]["subscribe"]["offset"], json!(2), "{subscribed}");
+    site.publish("news", "5").await;
+    for i in 3..=5 {
+        let push: Value = serde_json::from_str(&guest.hear().await).unwrap();
+        assert_eq!(push["push"]["pub"], json!({"data": i, "offset": i}));
+    }
+    site.end().await;
+}

@@ -211,3 +211,32 @@ async fn own_pushes_come_before_publish_replies_also_when_the_socket_is_narrow()
         site.end().await;
     }
 }
+
+/// Each reply follows its own push, and none overtakes another for that.
+#[tokio::test(start_paused = true)]
+async fn replies_keep_the_order_of_publications_to_several_channels() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut guest = site.client("ada").await;
+    guest.subscribe("first").await;
+    guest.subscribe("second").await;
+    // The second lane is rung before the first, and is read before it.
+    site.publish("second", "0").await;
+    let publish = |id, channel| format!(r#"{{"id":{id},"publish":{{"channel":"{channel}","data":1}}}}"#);
+    guest.say(&[publish(3, "first"), publish(4, "second"), publish(5, "first")].join("\n")).await;
+    let replies: Vec<_> = guest.hear_all().await.into_iter().filter(|m| !m.contains("push")).collect();
+    let expected = [3, 4, 5].map(|id| format!(r#"{{"id":{id},"publish":{{}}}}"#));
+    assert_eq!(replies, expected);
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_follows_the_last_words() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut guest = site.client_with("ada", "tidegate_notices=true").await;
+    let target = Target { user: "ada".into(), ..Default::default() };
+    site.handle.disconnect(&target, None);
+    site.handle.send(&target, "1");
+    site.handle.broadcast_health(tidegate_server::core::Health::Degraded);
+    assert_eq!(guest.hear_all().await, farewell(3503, "force disconnect"));
+    site.end().await;
+}

@@ -82,3 +82,49 @@ async fn presence_lists_who_is_there_for_as_long_as_they_are() {
     ada.ask(stats, &[r#"{"id":3,"presence_stats":{"num_clients":1,"num_users":1}}"#]).await;
     site.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_sent_away_for_its_position_leaves() {
+    let mut rules = rules();
+    rules.channels = vec!["news"];
+    rules.grant.positioned = true;
+    rules.grant.policy = std::sync::Arc::new(tidegate_server::core::EndSubscription {
+        beyond: tidegate_server::core::Lag::bytes(1000),
+    });
+    let site = Site::start(rules, |b| b);
+    let mut ada = site.client("ada").await;
+    ada.hear_all().await;
+    let present = async || {
+        let now = tokio::time::Instant::now().into_std();
+        site.handle.hub().broker().presence(&"news".into(), now).await.unwrap().len()
+    };
+    assert_eq!(present().await, 1);
+    for _ in 0..2 {
+        site.publish("news", format!("\"{}\"", "x".repeat(600))).await;
+    }
+    assert_eq!(ada.hear_all().await.last().unwrap(), "end 3010 insufficient state");
+    settle().await;
+    assert_eq!(present().await, 0);
+    drop(ada);
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_not_joined_does_not_leave() {
+    let mut rules = Rules { channels: vec!["news", "slow"], ..rules() };
+    rules.delay = Duration::from_secs(3);
+    let site = Site::start(rules, |b| b);
+    let mut ada = site.client("ada").await;
+    ada.hear_all().await;
+    // It is subscribed to the first channel, and sent away before it is to the second.
+    let mut bob = site.knock();
+    bob.say(r#"{"id":1,"connect":{"token":"bob"}}"#).await;
+    settle().await;
+    let target = tidegate_server::Target { user: "bob".into(), ..Default::default() };
+    assert_eq!(site.handle.disconnect(&target, None), 1);
+    bob.hear_all().await;
+    assert_eq!(ada.hear_all().await, Vec::<String>::new());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(ada.hear_all().await, Vec::<String>::new());
+    site.end().await;
+}

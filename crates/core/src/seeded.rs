@@ -2,23 +2,23 @@ use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// Hashes under a secret seed: for maps that strangers choose the keys of, and for epochs.
-#[derive(Clone, Copy)]
-pub(super) struct Seeded(u64);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seeded(u64);
 
 impl Seeded {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// Which of `count` shards, a power of two up to 256, has `key`.
     ///
     /// By bits that a hash map neither picks its bucket nor tags its entries by.
-    pub(super) fn shard(&self, key: impl Hash, count: usize) -> usize {
+    pub(crate) fn shard(&self, key: impl Hash, count: usize) -> usize {
         (self.hash_one(key) >> 48) as usize & (count - 1)
     }
 
     /// The `number`th epoch: 11 letters and digits, which do not tell the seed.
-    pub(super) fn epoch(&self, number: usize) -> Arc<str> {
+    pub(crate) fn epoch(&self, number: usize) -> Arc<str> {
         let mut rest = self.hash_one(("epoch", number));
         let mut text = String::with_capacity(EPOCH_LENGTH);
         for _ in 0..EPOCH_LENGTH {
