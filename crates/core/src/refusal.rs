@@ -33,6 +33,9 @@ impl ClientError {
     pub const BAD_REQUEST: Self = Self::new(107, "bad request");
     /// 108: switched off.
     pub const NOT_AVAILABLE: Self = Self::new(108, "not available");
+    /// 108 of a node that stops. Temporary, because the next node takes it: told that it stays, SDKs give a
+    /// subscription up for good.
+    pub const STOPPING: Self = Self::temporary(108, "not available");
     /// 109: the token was good once.
     pub const TOKEN_EXPIRED: Self = Self::new(109, "token expired");
     /// 110: what the token grants was good once.

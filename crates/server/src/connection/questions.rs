@@ -32,7 +32,7 @@ pub(super) async fn publish(
     };
     let publication = app.hooks.publishing(client, &channel, publication).await?;
     app.publish(&channel, publication, &grant.options).await.map_err(|error| match error {
-        PublishError::Stopping => ClientError::NOT_AVAILABLE.into(),
+        PublishError::Stopping => ClientError::STOPPING.into(),
         PublishError::NoRoom { .. } => no_room(&error).into(),
         PublishError::Broker(error) => refusal(&error),
     })?;

@@ -42,7 +42,7 @@ impl<C: Connection> Driver<C> {
             && !matches!(request, Request::Connect(_) | Request::Unsubscribe(_))
         {
             // Nothing new is begun, and nothing is lost in silence.
-            return self.answer(Err(ClientError::NOT_AVAILABLE.into()), now);
+            return self.answer(Err(ClientError::STOPPING.into()), now);
         }
         match (request, self.client.clone()) {
             (Request::Connect(request), _) => {

@@ -29,7 +29,7 @@ pub(crate) struct Guest {
 }
 
 /// Commands that it does not wait for.
-const COMMANDS: usize = 5;
+const COMMANDS: usize = 64;
 
 /// How it treats what the server sends.
 #[derive(Clone, Copy, PartialEq, Eq)]

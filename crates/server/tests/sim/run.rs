@@ -81,19 +81,19 @@ async fn run(world: &Arc<World>) {
     let rules = Rules::new(world.clone());
     let counters = Counters::default();
     let window = plan.window;
-    let server = metrics::with_local_recorder(&counters, || {
-        Server::builder(rules.clone())
-            .hooks(rules)
-            .settings(plan.settings.clone())
-            .caps(plan.caps)
-            .shutdown(plan.shutdown)
-            .memory_limit(plan.memory_limit)
-            .router(|fanout, budget| ExactRouter::new(Box::new(move |_| window), fanout, budget))
-            .broker(Overheard::new(world.clone()))
-            .listen(listener)
-            .seed(plan.seed)
-            .build()
-    });
+    // Of this thread, on which all of the seed runs: some counters are looked up when they count.
+    let _recorder = metrics::set_default_local_recorder(&counters);
+    let server = Server::builder(rules.clone())
+        .hooks(rules)
+        .settings(plan.settings.clone())
+        .caps(plan.caps)
+        .shutdown(plan.shutdown)
+        .memory_limit(plan.memory_limit)
+        .router(|fanout, budget| ExactRouter::new(Box::new(move |_| window), fanout, budget))
+        .broker(Overheard::new(world.clone()))
+        .listen(listener)
+        .seed(plan.seed)
+        .build();
     let handle = server.handle();
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(server.run(async { stopped.await.unwrap_or_default() }));

@@ -198,6 +198,7 @@ impl Session {
 
     fn refusal(&mut self, asked: Asked, code: u32) -> Result<(), String> {
         let plan = &self.world.plan;
+        let stopping = code == 108 && self.world.is_draining();
         let right = match &asked {
             Asked::Connect => {
                 self.refused = true;
@@ -211,16 +212,17 @@ impl Session {
                     let granted = self.id.as_ref().and_then(|id| self.world.grant(id, *channel));
                     *strict && recover.is_some() && granted.is_some()
                 }
-                _ => false,
+                _ => stopping,
             },
             Asked::Publish(channel, number) => {
                 if self.world.state().truths[*channel].place(*number).is_some() {
                     return Err(format!("{number} was refused with {code}, and published"));
                 }
-                code == 106 || (code == 108 && self.world.is_draining())
+                code == 106 || stopping
             }
-            Asked::History(channel) => code == 108 && plan.channels[*channel].history.size == 0,
-            Asked::Unsubscribe(_) | Asked::Presence | Asked::Rpc(_) => false,
+            Asked::History(channel) => stopping || (code == 108 && plan.channels[*channel].history.size == 0),
+            Asked::Presence | Asked::Rpc(_) => stopping,
+            Asked::Unsubscribe(_) => false,
         };
         if right { Ok(()) } else { Err(format!("{asked:?} was refused with {code}")) }
     }
@@ -518,6 +520,8 @@ impl Session {
             3501 | 1009 => self.rude,
             3502 => self.tardy,
             3504 => limited,
+            // Connections that took over from each other too often.
+            3013 => plan.settings.duplicate_user == tidegate_server::DuplicateUser::TakeOver,
             3505 => plan.settings.channel_limit < plan.channels.len(),
             _ => false,
         };
