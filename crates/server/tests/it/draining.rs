@@ -252,7 +252,8 @@ async fn what_is_asked_for_while_draining_is_refused_with_108() {
     }
     let heard = guest.hear_all().await;
     for id in 3..6 {
-        let refused = format!(r#"{{"id":{id},"error":{{"code":108,"message":"not available","temporary":true}}}}"#);
+        let refused =
+            format!(r#"{{"id":{id},"error":{{"code":108,"message":"not available","temporary":true}}}}"#);
         assert!(heard.contains(&refused), "{id}");
     }
     assert_eq!(heard.iter().filter(|message| message.contains(r#""pub""#)).count(), 10);
