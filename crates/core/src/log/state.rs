@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{End, Figures, Waiting};
 use crate::outbox::Wake;
 use crate::segment::{SEGMENT_ENTRIES, Segment};
-use crate::{Entry, Position, Window};
+use crate::{Base, Budget, Entry, Kind, Position, Window};
 
 /// What a log's lock guards. Pure: it wakes nobody and runs no code of others.
 #[derive(Debug, Default)]
@@ -31,6 +31,8 @@ pub(super) struct State {
     queued: u64,
     /// How often everybody had read everything: what the budget was told before is void.
     cleared: u64,
+    /// The newest publication, if the next one's patch may be made against it.
+    last: Option<Base>,
     pub(super) end: Option<End>,
     /// Places of wait lists that were looked at to sweep out who left: what leaving costs.
     #[cfg(test)]
@@ -75,6 +77,8 @@ pub(super) struct Freed {
     pub(super) bytes: usize,
     first: Option<Arc<Segment>>,
     others: VecDeque<Arc<Segment>>,
+    /// What no patch will be made against.
+    last: Option<Base>,
 }
 
 impl Freed {
@@ -108,6 +112,33 @@ impl State {
             bytes: self.head.bytes_since(&self.base),
             head: self.head,
         }
+    }
+
+    /// Gives an entry that is about to be appended what its patch is made against, and keeps its payload for
+    /// the next one, counted in `budget`. Returns what is not kept any more, to be dropped when the lock is
+    /// free.
+    ///
+    /// An entry holds the payload before it and not the entry, so that no chain grows: while that entry
+    /// stands in the window, it is the same memory.
+    pub(super) fn chain(&mut self, entry: &Entry, budget: &Budget) -> Option<Base> {
+        let publication = match entry.kind() {
+            Kind::Publication(publication) => Some(publication),
+            Kind::Join(_) | Kind::Leave(_) => return None,
+            // What comes is not continuous with what was.
+            Kind::Break => None,
+        };
+        let last = self.last.take();
+        budget.free(last.as_ref().map_or(0, |last| last.data.len()));
+        let Some(publication) = publication.filter(|publication| publication.delta) else { return last };
+        if let Some(last) = last {
+            entry.follow(last);
+        }
+        let (data, offset) = (&publication.data, publication.offset);
+        if self.subscribers > 0 && budget.has_room(data.len()) {
+            budget.add(data.len());
+            self.last = Some(Base { data: data.clone(), offset });
+        }
+        None
     }
 
     /// Appends an entry of `weight` bytes and trims to `window`, never the newest entry.
@@ -296,6 +327,10 @@ impl State {
             self.free = Vec::new();
             self.waiting = Vec::new();
             self.spare = Vec::new();
+            let mut freed = self.clear_if_read();
+            freed.last = self.last.take();
+            freed.bytes += freed.last.as_ref().map_or(0, |last| last.data.len());
+            return (freed, wake);
         } else if self.waiting.len() > 2 * self.parked + 64 {
             // Those who left while parked: each is swept out once, so a mass departure is linear.
             #[cfg(test)]

@@ -1,4 +1,5 @@
 mod cuts;
+mod patches;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

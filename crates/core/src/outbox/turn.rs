@@ -112,8 +112,14 @@ impl Outbox {
                 attached.subscription.write(entry, at > attached.fresh, batch);
                 batch.step();
                 at += 1;
-                if batch.len() == before {
-                    silent = true;
+                let unwritten = batch.len() == before;
+                silent |= unwritten;
+                let followed = match entry.publication() {
+                    Some(_) => !unwritten,
+                    // A join, say: what comes follows the publication before it, if that was written.
+                    None => at - 1 != attached.fresh,
+                };
+                if !followed {
                     attached.fresh = at;
                 }
                 closing = batch.take_closing();
