@@ -81,6 +81,14 @@ impl Hub {
         self.0.router.open(&Interest::channel(channel.clone()))
     }
 
+    /// The log to subscribe to for an interest.
+    ///
+    /// # Errors
+    /// As [`Router::open`].
+    pub fn open_for(&self, interest: &Interest) -> Result<Arc<Log>, RouteError> {
+        self.0.router.open(interest)
+    }
+
     /// Ends all subscriptions of a channel.
     pub fn remove(&self, channel: &Channel) {
         self.0.router.remove(channel, End::Deleted);
@@ -126,14 +134,12 @@ struct Way {
 
 impl Deliver for Way {
     fn is_live(&self, channel: &Channel) -> bool {
-        let mut logs = Vec::new();
-        self.router.route(channel, &mut logs);
-        !logs.is_empty()
+        self.router.is_live(channel)
     }
 
     fn deliver(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), Refused> {
         let mut logs = Vec::with_capacity(1);
-        self.router.route(channel, &mut logs);
+        self.router.route(channel, &kind, &mut logs);
         let entry = Arc::new(crate::Entry::new(kind));
         for log in logs {
             match log.append_entry(entry.clone(), now) {
