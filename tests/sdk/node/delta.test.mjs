@@ -115,6 +115,32 @@ each(
 );
 
 each(
+  'after a gap the next is whole, and deltas go on from there',
+  async ({ server, open, unpack }) => {
+    const client = open();
+    await connect(client);
+    const subscription = await subscribe(client, 'news', fossil);
+    const inbox = new Inbox(subscription, unpack);
+    const last = new Promise((resolve) =>
+      subscription.on('publication', ({ data }) => unpack(data).n === 'last' && resolve()),
+    );
+    const documents = similar(2000);
+    await publish(server, 'news', documents, 1000);
+    await server.api('publish', { channel: 'news', data: { ...documents[0], n: 'last' } });
+    await last;
+    const got = inbox.received.slice(0, -1);
+    // No client reads so fast that it sees all of a thousand in a row through a window of three.
+    assert.ok(got.length < 2000, `${got.length}`);
+    const numbers = got.map(({ n }) => n);
+    assert.deepEqual(numbers, [...new Set(numbers)].sort((a, b) => a - b));
+    assert.deepEqual(got, numbers.map((n) => documents[n]));
+    const { numFullPayloads, numDeltaPayloads } = subscription.deltaStats();
+    assert.ok(numFullPayloads > 1, `${numFullPayloads} whole, ${numDeltaPayloads} deltas`);
+  },
+  channel({ delta_publish: true, window_size: 3, backpressure: 'skip_oldest' }),
+);
+
+each(
   'the newest is recovered whole in cache mode, and deltas follow',
   async ({ server, open, unpack }) => {
     const [client, other] = [open(), open()];
@@ -145,13 +171,13 @@ each('deltas that are not allowed do not come', async ({ server, open, unpack })
   assert.equal(subscription.deltaStats().numPublications, 0);
 });
 
-async function publish(server, channel, documents) {
+async function publish(server, channel, documents, batch = 100) {
   const commands = documents.map((data) => ({ publish: { channel, data } }));
-  for (let n = 0; n < commands.length; n += 100) {
+  for (let n = 0; n < commands.length; n += batch) {
     const reply = await fetch(`${server.http}/api/batch`, {
       method: 'POST',
       headers: { 'X-API-Key': 'test-key' },
-      body: JSON.stringify({ commands: commands.slice(n, n + 100) }),
+      body: JSON.stringify({ commands: commands.slice(n, n + batch) }),
     });
     const { replies } = await reply.json();
     assert.ok(replies.every((reply) => reply.publish), JSON.stringify(replies));
