@@ -76,6 +76,11 @@ impl Budget {
         }
     }
 
+    /// Whether `bytes` more would still be within the limit.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.limit == 0 || self.used().saturating_add(bytes) <= self.limit
+    }
+
     /// Gives up the oldest backlogs while too much is held. Called under no log's lock.
     pub(crate) fn enforce(&self) {
         while self.limit > 0 && self.used() > self.limit {

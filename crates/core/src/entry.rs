@@ -2,6 +2,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{ClientInfo, Publication};
 
 /// How many formats an entry can be kept in at once.
@@ -45,12 +46,36 @@ pub struct Entry {
     kind: Kind,
     /// Empty until the first reader of a format asks.
     forms: [OnceLock<Bytes>; FORMATS],
+    /// Where its publisher lets it be a patch.
+    patches: Option<Box<Patches>>,
+}
+
+/// What depends on what stands before an entry in its log.
+#[derive(Debug, Default)]
+struct Patches {
+    /// What a patch is made against. Set by the log that has the entry, before anybody reads it.
+    base: OnceLock<Base>,
+    forms: [OnceLock<Bytes>; FORMATS],
+    /// A log has it, and may have set `base`.
+    taken: AtomicBool,
+    /// The same entry in another log: the encodings that do not depend on the log are there.
+    twin: Option<Arc<Entry>>,
+}
+
+/// The publication before another one in a log, as far as a patch needs it.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// Its payload.
+    pub data: Bytes,
+    /// Its place in the channel's stream; 0 where the channel keeps no history.
+    pub offset: u64,
 }
 
 impl Entry {
     /// An entry that nobody has encoded yet.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, forms: Default::default() }
+        let patched = matches!(&kind, Kind::Publication(publication) if publication.delta);
+        Self { kind, forms: Default::default(), patches: patched.then(Box::default) }
     }
 
     /// What happened.
@@ -66,16 +91,60 @@ impl Entry {
         }
     }
 
-    /// The entry in `format`; `encode` runs at most once per entry and format.
+    /// The entry in `format`; `encode` runs at most once per entry and format, however many logs have it.
     pub fn form(&self, format: Format, encode: impl FnOnce(&Kind) -> Bytes) -> &Bytes {
-        self.forms[usize::from(format.0)].get_or_init(|| encode(&self.kind))
+        let entry = self.patches.as_deref().and_then(|patches| patches.twin.as_deref()).unwrap_or(self);
+        entry.forms[usize::from(format.0)].get_or_init(|| encode(&entry.kind))
+    }
+
+    /// The publication in `format`, which depends on the one before it in the log; `None` where the log
+    /// does not have that one's payload any more, or the publisher did not ask for patches. `encode` runs at
+    /// most once per log and format.
+    ///
+    /// It is for readers that have got the one before it.
+    pub fn patch(&self, format: Format, encode: impl FnOnce(&Publication, &Base) -> Bytes) -> Option<&Bytes> {
+        let (publication, patches) = (self.publication()?, self.patches.as_deref()?);
+        let base = patches.base.get()?;
+        Some(patches.forms[usize::from(format.0)].get_or_init(|| encode(publication, base)))
+    }
+
+    /// What a patch of the publication is made against.
+    pub fn base(&self) -> Option<&Base> {
+        self.patches.as_deref()?.base.get()
+    }
+
+    /// The entry for a log that is about to take it: another where a patch is made against what stands
+    /// before it and another log has it already.
+    pub(crate) fn for_log(self: Arc<Self>) -> Arc<Self> {
+        let Some(patches) = &self.patches else { return self };
+        if !patches.taken.swap(true, Ordering::Relaxed) {
+            return self;
+        }
+        let kind = self.kind.clone();
+        let twin = Some(patches.twin.clone().unwrap_or(self));
+        let patches = Patches { taken: AtomicBool::new(true), twin, ..Patches::default() };
+        Arc::new(Self { kind, forms: Default::default(), patches: Some(Box::new(patches)) })
+    }
+
+    /// Sets what a patch is made against.
+    pub(crate) fn follow(&self, base: Base) {
+        let set = self.patches.as_deref().map(|patches| patches.base.set(base));
+        debug_assert!(matches!(set, Some(Ok(()))), "each log has an entry of its own");
+    }
+
+    /// What it counts for beside its publication, in bytes.
+    pub(crate) fn overhead(&self) -> usize {
+        ENTRY_OVERHEAD + self.patches.as_ref().map_or(0, |_| size_of::<Patches>())
     }
 
     /// What it counts for against a window, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        ENTRY_OVERHEAD + self.publication().map_or(0, Publication::weight)
+        self.overhead() + self.publication().map_or(0, Publication::weight)
     }
 }
 
 /// What an entry costs beside its payload: itself, its place in a segment, and one encoding's header.
 pub(crate) const ENTRY_OVERHEAD: usize = size_of::<Entry>() + 64;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

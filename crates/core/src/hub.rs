@@ -95,7 +95,7 @@ impl Hub {
     /// Without a deadline of its own. Cancel safe: a dropped call gives up its place.
     pub async fn room(&self, channel: &Channel, publication: &Publication, lag: Lag) -> Vec<Room> {
         let mut logs = Vec::new();
-        self.0.router.route(channel, &mut logs);
+        self.0.router.route(channel, &Kind::Publication(publication.clone()), &mut logs);
         // All publishers in one order, so that two do not wait for each other.
         logs.sort_unstable_by_key(|log| Arc::as_ptr(log) as usize);
         let mut rooms: Vec<Room> = logs.into_iter().map(|log| Room::new(log, publication, lag)).collect();
@@ -111,6 +111,14 @@ impl Hub {
     /// As [`Router::open`].
     pub fn open(&self, channel: &Channel) -> Result<Arc<Log>, RouteError> {
         self.0.router.open(&Interest::channel(channel.clone()))
+    }
+
+    /// The log to subscribe to for an interest.
+    ///
+    /// # Errors
+    /// As [`Router::open`].
+    pub fn open_for(&self, interest: &Interest) -> Result<Arc<Log>, RouteError> {
+        self.0.router.open(interest)
     }
 
     /// Ends all subscriptions of a channel.
@@ -158,14 +166,12 @@ struct Way {
 
 impl Deliver for Way {
     fn is_live(&self, channel: &Channel) -> bool {
-        let mut logs = Vec::new();
-        self.router.route(channel, &mut logs);
-        !logs.is_empty()
+        self.router.is_live(channel)
     }
 
     fn deliver(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), Refused> {
         let mut logs = Vec::with_capacity(1);
-        self.router.route(channel, &mut logs);
+        self.router.route(channel, &kind, &mut logs);
         let entry = Arc::new(crate::Entry::new(kind));
         for log in logs {
             match log.append_entry(entry.clone(), now) {

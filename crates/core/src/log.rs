@@ -12,7 +12,7 @@ use crate::budget::Budget;
 use crate::fanout::Fanout;
 use crate::outbox::Wake;
 use crate::sync::Mutex;
-use crate::{Channel, Entry, Kind, Position, Window};
+use crate::{Channel, Entry, Filter, Kind, Position, Window};
 
 pub use cursor::{Cause, Cursor, Gap};
 pub(crate) use cursor::{Fetched, Run};
@@ -29,6 +29,8 @@ use state::{Freed, State};
 #[derive(Debug)]
 pub struct Log {
     channel: Channel,
+    /// Only publications that match it are appended, by whoever appends; `None`: all.
+    filter: Option<Filter>,
     window: Window,
     state: Mutex<State>,
     fanout: Arc<Fanout>,
@@ -105,10 +107,23 @@ pub struct Figures {
     pub head: Position,
 }
 
+impl Figures {
+    /// These of two logs of a channel together; `head` is the one further on.
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            subscribers: self.subscribers + other.subscribers,
+            behind: self.behind + other.behind,
+            entries: self.entries + other.entries,
+            bytes: self.bytes + other.bytes,
+            head: if self.head.sequence < other.head.sequence { other.head } else { self.head },
+        }
+    }
+}
+
 impl Log {
     /// An empty log that wakes its subscribers through `fanout` and counts its bytes in `budget`.
     pub fn new(channel: Channel, window: Window, fanout: Arc<Fanout>, budget: Arc<Budget>) -> Arc<Self> {
-        Self::build(channel, window, fanout, budget, None)
+        Self::build(channel, None, window, fanout, budget, None)
     }
 
     /// The same, telling `owner` when the last subscriber has left.
@@ -119,22 +134,41 @@ impl Log {
         budget: Arc<Budget>,
         owner: Weak<dyn Owner>,
     ) -> Arc<Self> {
-        Self::build(channel, window, fanout, budget, Some(owner))
+        Self::build(channel, None, window, fanout, budget, Some(owner))
+    }
+
+    /// The same, for subscribers that want only what matches `filter`. Whoever appends judges it: no code
+    /// of others runs under a log's lock.
+    pub fn filtered(
+        channel: Channel,
+        filter: Filter,
+        window: Window,
+        fanout: Arc<Fanout>,
+        budget: Arc<Budget>,
+        owner: Weak<dyn Owner>,
+    ) -> Arc<Self> {
+        Self::build(channel, Some(filter), window, fanout, budget, Some(owner))
     }
 
     fn build(
         channel: Channel,
+        filter: Option<Filter>,
         window: Window,
         fanout: Arc<Fanout>,
         budget: Arc<Budget>,
         owner: Option<Weak<dyn Owner>>,
     ) -> Arc<Self> {
-        Arc::new(Self { channel, window, state: Mutex::default(), fanout, budget, owner })
+        Arc::new(Self { channel, filter, window, state: Mutex::default(), fanout, budget, owner })
     }
 
     /// The channel this is the log of.
     pub fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    /// What its subscribers want of the channel; `None`: everything.
+    pub fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
     }
 
     /// The bounds of this log.
@@ -155,18 +189,23 @@ impl Log {
 
     /// Appends an entry that several logs may share.
     ///
+    /// Where the publisher lets it be a patch, the log keeps its payload until the next publication, as what
+    /// that one's patch is made against: while there are subscribers and the budget has room.
+    ///
     /// # Errors
     /// [`Refused`], and nothing was appended.
     pub fn append_entry(self: &Arc<Self>, entry: Arc<Entry>, now: Instant) -> Result<Position, Refused> {
         let weight = entry.weight();
-        if weight > self.window.largest() + crate::entry::ENTRY_OVERHEAD {
-            let bytes = weight - crate::entry::ENTRY_OVERHEAD;
+        let bytes = weight - entry.overhead();
+        if bytes > self.window.largest() {
             return Err(Refused::TooLarge { bytes, limit: self.window.largest() });
         }
+        let entry = entry.for_log();
         let mut state = self.state.lock();
         if state.end.is_some() {
             return Err(Refused::Ended);
         }
+        let dropped = state.chain(&entry, &self.budget);
         let appended = state.append(entry, weight, &self.window, now);
         let waiting = state.take_waiting();
         let head = state.head();
@@ -175,6 +214,7 @@ impl Log {
             self.budget.add(weight);
         }
         drop(state);
+        drop(dropped);
         self.free(appended.freed);
         if let Some((mark, since)) = appended.backlog {
             self.budget.enqueue(self, mark, since);

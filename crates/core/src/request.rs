@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Channel, ClientInfo, Publication};
+use crate::{Channel, ClientInfo, Filter, Publication};
 
 /// A request of a client.
 #[derive(Clone, Debug)]
@@ -95,24 +95,7 @@ pub struct SubscribeRequest {
     /// An unrecoverable position is to be refused, not answered with a fresh start.
     pub refuse_unrecoverable: bool,
     /// Which publications the client wants.
-    pub filter: Option<Arc<Filter>>,
-}
-
-/// Which publications a subscriber wants, by their tags.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Filter {
-    /// `and`, `or`, `not`; empty for a leaf.
-    pub op: String,
-    /// The tag that a leaf looks at.
-    pub key: String,
-    /// How a leaf compares.
-    pub cmp: String,
-    /// What it compares with.
-    pub val: String,
-    /// What it compares with, for `in` and `nin`.
-    pub vals: Vec<String>,
-    /// What is combined.
-    pub nodes: Vec<Filter>,
+    pub filter: Option<Filter>,
 }
 
 /// A place in a stream that is kept.
@@ -215,6 +198,8 @@ pub struct Subscribed {
     pub was_recovering: bool,
     /// Whether deltas may come.
     pub delta: bool,
+    /// What is wanted of what is read, where the log brings more.
+    pub filter: Option<Filter>,
     /// Whether joins and leaves come.
     pub join_leave: bool,
     /// The application's own.

@@ -5,13 +5,14 @@ use std::sync::{Arc, Weak};
 
 use crate::log::Owner;
 use crate::sync::Mutex;
-use crate::{Budget, Channel, Fanout, Figures, Log, Window};
+use crate::{Budget, Channel, Fanout, Figures, Filter, Kind, Log, Window};
 
 /// Finds the logs of a channel.
 ///
 /// Replaceable: by one that knows wildcards, or an index of contents.
 pub trait Router: Send + Sync + 'static {
-    /// The log for a subscriber with this interest, made if there is none.
+    /// The log for a subscriber with this interest, made if there is none. It may bring more than the
+    /// interest's filter lets through: then [`Log::filter`] is another, and the subscriber filters itself.
     ///
     /// The log may end as [`End::Idle`](crate::End::Idle) before the caller has subscribed to it; opening it
     /// again then gives another.
@@ -20,13 +21,17 @@ pub trait Router: Send + Sync + 'static {
     /// [`RouteError`] if there can be none.
     fn open(&self, interest: &Interest) -> Result<Arc<Log>, RouteError>;
 
-    /// Adds the logs that a publication to `channel` goes to. Never makes one.
-    fn route(&self, channel: &Channel, to: &mut Vec<Arc<Log>>);
+    /// Adds the logs that `kind`, which happens in `channel`, goes to. Never makes one.
+    fn route(&self, channel: &Channel, kind: &Kind, to: &mut Vec<Arc<Log>>);
+
+    /// Whether the channel has a log.
+    fn is_live(&self, channel: &Channel) -> bool;
 
     /// Ends all logs of the channel for `why`, and forgets them.
     fn remove(&self, channel: &Channel, why: crate::End);
 
-    /// Visits every log, in no order, holding no lock while doing so.
+    /// Visits every channel that has logs, with the figures of all of them together, in no order, holding
+    /// no lock while doing so.
     fn visit(&self, visit: &mut dyn FnMut(&Channel, Figures));
 }
 
@@ -36,12 +41,19 @@ pub trait Router: Send + Sync + 'static {
 pub struct Interest {
     /// The channel.
     pub channel: Channel,
+    /// Which of its publications; `None`: all.
+    pub filter: Option<Filter>,
 }
 
 impl Interest {
     /// Everything in a channel.
     pub fn channel(channel: Channel) -> Self {
-        Self { channel }
+        Self { channel, filter: None }
+    }
+
+    /// What matches a filter, in a channel.
+    pub fn filtered(channel: Channel, filter: Filter) -> Self {
+        Self { channel, filter: Some(filter) }
     }
 }
 
@@ -58,28 +70,58 @@ pub enum RouteError {
 pub type Windows = Box<dyn Fn(&Channel) -> Window + Send + Sync>;
 
 /// The default router: a channel is found by its exact name, in a map of shards.
+///
+/// A channel has a log for everything, and one for each filter that somebody has, up to a bound. A
+/// publication is judged by each of these filters once, however many subscribers share it. A subscriber with
+/// a filter beyond the bound reads everything, and filters itself.
 pub struct ExactRouter {
     shards: Box<[Shard]>,
     hasher: RandomState,
     windows: Windows,
+    filters: usize,
     fanout: Arc<Fanout>,
     budget: Arc<Budget>,
     itself: Weak<ExactRouter>,
 }
 
 /// A part of the map.
-type Shard = Mutex<HashMap<Channel, Arc<Log>>>;
+type Shard = Mutex<HashMap<Channel, Logs>>;
+
+/// A channel's logs; there is one at least.
+#[derive(Clone, Default)]
+struct Logs {
+    /// The log of those that want everything.
+    whole: Option<Arc<Log>>,
+    /// The logs of those that filter. Replaced as a whole, so that a publisher judges filters under no lock.
+    filtered: Option<Arc<[Arc<Log>]>>,
+}
 
 /// Shards of the map: many times the cores that contend for them.
 const SHARDS: usize = 64;
 
+/// Logs that filter, of one channel. 64: what a publication costs its publisher grows with them, to some
+/// microseconds.
+pub const FILTERS: usize = 64;
+
 impl ExactRouter {
-    /// A router whose logs have the bounds that `windows` says, count in `budget` and wake by `fanout`.
+    /// A router whose logs have the bounds that `windows` says, count in `budget` and wake by `fanout`. A
+    /// channel has up to [`FILTERS`] logs that filter.
     pub fn new(windows: Windows, fanout: Arc<Fanout>, budget: Arc<Budget>) -> Arc<Self> {
+        Self::with_filters(windows, fanout, budget, FILTERS)
+    }
+
+    /// The same, with up to `filters` logs that filter in a channel; 0: subscribers filter themselves.
+    pub fn with_filters(
+        windows: Windows,
+        fanout: Arc<Fanout>,
+        budget: Arc<Budget>,
+        filters: usize,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|itself| Self {
             shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
             hasher: RandomState::new(),
             windows,
+            filters,
             fanout,
             budget,
             itself: itself.clone(),
@@ -89,36 +131,122 @@ impl ExactRouter {
     fn shard(&self, channel: &Channel) -> &Shard {
         &self.shards[self.hasher.hash_one(channel) as usize % SHARDS]
     }
+
+    fn logs(&self, channel: &Channel) -> Option<Logs> {
+        self.shard(channel).lock().get(channel).cloned()
+    }
+
+    /// A log that is not in the map yet.
+    fn make(&self, channel: &Channel, filter: Option<&Filter>) -> Arc<Log> {
+        let owner: Weak<dyn Owner> = self.itself.clone();
+        let (window, fanout, budget) = ((self.windows)(channel), self.fanout.clone(), self.budget.clone());
+        match filter {
+            None => Log::owned(channel.clone(), window, fanout, budget, owner),
+            Some(filter) => Log::filtered(channel.clone(), filter.clone(), window, fanout, budget, owner),
+        }
+    }
+
+    fn open_whole(&self, channel: &Channel) -> Arc<Log> {
+        if let Some(log) = self.shard(channel).lock().get(channel).and_then(|logs| logs.whole.clone()) {
+            return log;
+        }
+        let log = self.make(channel, None);
+        let mut shard = self.shard(channel).lock();
+        shard.entry(channel.clone()).or_default().whole.get_or_insert(log).clone()
+    }
+
+    /// The log for `filter`; `None` where the channel has as many as it may.
+    fn open_filtered(&self, channel: &Channel, filter: &Filter) -> Option<Arc<Log>> {
+        let found = |logs: Option<&Logs>| {
+            let filtered = logs.and_then(|logs| logs.filtered.as_deref()).unwrap_or_default();
+            let log = filtered.iter().find(|log| log.filter() == Some(filter)).cloned();
+            (log, filtered.len() < self.filters)
+        };
+        match found(self.shard(channel).lock().get(channel)) {
+            (None, true) => {}
+            (log, _) => return log,
+        }
+        let log = self.make(channel, Some(filter));
+        let mut shard = self.shard(channel).lock();
+        match found(shard.get(channel)) {
+            (None, true) => {}
+            (log, _) => {
+                drop(shard);
+                return log;
+            }
+        }
+        let logs = shard.entry(channel.clone()).or_default();
+        let others = logs.filtered.as_deref().unwrap_or_default();
+        let filtered = others.iter().chain([&log]).cloned().collect();
+        let replaced = logs.filtered.replace(filtered);
+        drop(shard);
+        drop(replaced);
+        Some(log)
+    }
+}
+
+impl Logs {
+    fn iter(&self) -> impl Iterator<Item = &Arc<Log>> {
+        self.whole.iter().chain(self.filtered.as_deref().unwrap_or_default())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// These but for `log`.
+    fn without(&self, log: &Arc<Log>) -> Self {
+        let other = |one: &&Arc<Log>| !Arc::ptr_eq(one, log);
+        let filtered: Arc<[_]> =
+            self.filtered.as_deref().unwrap_or_default().iter().filter(other).cloned().collect();
+        Self {
+            whole: self.whole.iter().find(other).cloned(),
+            filtered: (!filtered.is_empty()).then_some(filtered),
+        }
+    }
+
+    fn has(&self, log: &Arc<Log>) -> bool {
+        self.iter().any(|one| Arc::ptr_eq(one, log))
+    }
 }
 
 impl Router for ExactRouter {
     fn open(&self, interest: &Interest) -> Result<Arc<Log>, RouteError> {
-        let channel = &interest.channel;
-        if let Some(log) = self.shard(channel).lock().get(channel) {
-            return Ok(log.clone());
-        }
-        let owner: Weak<dyn Owner> = self.itself.clone();
-        let (fanout, budget) = (self.fanout.clone(), self.budget.clone());
-        let log = Log::owned(channel.clone(), (self.windows)(channel), fanout, budget, owner);
-        Ok(self.shard(channel).lock().entry(channel.clone()).or_insert(log).clone())
+        let Interest { channel, filter } = interest;
+        let filtered = filter.as_ref().and_then(|filter| self.open_filtered(channel, filter));
+        Ok(filtered.unwrap_or_else(|| self.open_whole(channel)))
     }
 
-    fn route(&self, channel: &Channel, to: &mut Vec<Arc<Log>>) {
-        to.extend(self.shard(channel).lock().get(channel).cloned());
+    fn route(&self, channel: &Channel, kind: &Kind, to: &mut Vec<Arc<Log>>) {
+        let Some(Logs { whole, filtered }) = self.logs(channel) else { return };
+        to.extend(whole);
+        let Some(filtered) = filtered else { return };
+        let wants = |log: &Arc<Log>| match (kind, log.filter()) {
+            (Kind::Publication(publication), Some(filter)) => filter.matches(publication.tags.as_deref()),
+            // A filter looks at publications.
+            _ => true,
+        };
+        to.extend(filtered.iter().filter(|log| wants(log)).cloned());
+    }
+
+    fn is_live(&self, channel: &Channel) -> bool {
+        self.shard(channel).lock().contains_key(channel)
     }
 
     fn remove(&self, channel: &Channel, why: crate::End) {
-        let log = self.shard(channel).lock().remove(channel);
-        if let Some(log) = log {
-            log.end(why);
+        let logs = self.shard(channel).lock().remove(channel);
+        for log in logs.iter().flat_map(Logs::iter) {
+            log.end(why.clone());
         }
     }
 
     fn visit(&self, visit: &mut dyn FnMut(&Channel, Figures)) {
         for shard in &self.shards {
-            let logs: Vec<Arc<Log>> = shard.lock().values().cloned().collect();
-            for log in logs {
-                visit(log.channel(), log.figures());
+            let channels: Vec<Logs> = shard.lock().values().cloned().collect();
+            for logs in channels {
+                let Some(first) = logs.iter().next() else { continue };
+                let figures = logs.iter().map(|log| log.figures()).reduce(Figures::with);
+                visit(first.channel(), figures.unwrap_or_default());
             }
         }
     }
@@ -129,11 +257,12 @@ impl Owner for ExactRouter {
     fn idle(&self, log: &Arc<Log>) {
         let mut shard = self.shard(log.channel()).lock();
         // Lock order: a shard before a log. Nobody holds a log's lock while asking for a shard's.
-        if let Entry::Occupied(entry) = shard.entry(log.channel().clone())
-            && Arc::ptr_eq(entry.get(), log)
+        if let Entry::Occupied(mut entry) = shard.entry(log.channel().clone())
+            && entry.get().has(log)
             && log.end_if_idle()
         {
-            let gone = entry.remove();
+            let rest = entry.get().without(log);
+            let gone = if rest.is_empty() { entry.remove() } else { entry.insert(rest) };
             drop(shard);
             drop(gone);
         }
@@ -145,3 +274,6 @@ impl std::fmt::Debug for ExactRouter {
         f.debug_struct("ExactRouter").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

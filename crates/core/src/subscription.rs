@@ -9,7 +9,8 @@ use crate::{Entry, Gap};
 pub trait Subscription: Send {
     /// Writes `entry`, in as many messages as it takes; writing none means that it is not wanted.
     ///
-    /// `contiguous` is whether the entry before it in the log was written to this subscriber too.
+    /// `contiguous` is whether the publication before it in the log was written to this subscriber too, so
+    /// that it can do with a [patch](Entry::patch).
     fn write(&mut self, entry: &Entry, contiguous: bool, out: &mut Batch);
 
     /// Tells the subscriber what it missed, or writes nothing where its protocol has no word for it.

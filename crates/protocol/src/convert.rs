@@ -1,14 +1,16 @@
 //! Between the server's words and the wire's.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::request::{self, Filter, HistoryRequest, Response, StreamPosition, Subscribed};
-use tidegate_core::{Channel, ClientError};
+use tidegate_core::filter::{self, Condition, Decimal, Order, Test};
+use tidegate_core::request::{self, HistoryRequest, Response, StreamPosition, Subscribed};
+use tidegate_core::{Channel, ClientError, Filter};
 
+use crate::Encoding;
 use crate::code::Disconnect;
 use crate::message::{self, Reply};
+use crate::subscription::recovered;
 
 /// A publication as clients see it. Its epoch is told with the first offset only: that is what the SDKs
 /// expect.
@@ -77,7 +79,7 @@ const REFUSE_UNRECOVERABLE: i64 = 2;
 
 pub(crate) fn subscribe_request(
     subscribe: message::SubscribeRequest,
-    filter: Option<Arc<Filter>>,
+    filter: Option<Filter>,
 ) -> request::SubscribeRequest {
     let position = StreamPosition { offset: subscribe.offset, epoch: subscribe.epoch.into() };
     request::SubscribeRequest {
@@ -94,15 +96,47 @@ pub(crate) fn subscribe_request(
     }
 }
 
-pub(crate) fn filter(node: message::FilterNode) -> Filter {
-    Filter {
-        op: node.op,
-        key: node.key,
-        cmp: node.cmp,
-        val: node.val,
-        vals: node.vals,
-        nodes: node.nodes.into_iter().map(filter).collect(),
+/// What a client asks to be filtered by; `None` if that makes no sense, or is over the limits.
+pub(crate) fn filter(node: message::FilterNode, limits: &filter::Limits) -> Option<Filter> {
+    Filter::new(condition(node)?, limits).ok()
+}
+
+/// The words are those of the SDKs. What belongs to another comparison than the one that is named is refused:
+/// whoever wrote it meant something else.
+fn condition(node: message::FilterNode) -> Option<Condition> {
+    let message::FilterNode { op, key, cmp, val, vals, nodes } = node;
+    let mut conditions = nodes.into_iter().map(condition).collect::<Option<Vec<_>>>()?;
+    match (&*op, conditions.len()) {
+        ("", 0) => {}
+        ("and", _) => return Some(Condition::All(conditions)),
+        ("or", _) => return Some(Condition::Any(conditions)),
+        ("not", 1) => return Some(Condition::Not(Box::new(conditions.remove(0)))),
+        _ => return None,
     }
+    let (negated, takes_val, takes_vals) = match &*cmp {
+        "ex" | "nex" => (cmp == "nex", false, false),
+        "in" | "nin" => (cmp == "nin", false, true),
+        _ => (cmp == "neq", true, false),
+    };
+    if val.is_empty() == takes_val || vals.is_empty() == takes_vals {
+        return None;
+    }
+    let compares = |order| Some(Test::Compares(order, Decimal::parse(&val)?));
+    let test = match &*cmp {
+        "eq" | "neq" => Test::In(vec![val]),
+        "in" | "nin" => Test::In(vals),
+        "ex" | "nex" => Test::Exists,
+        "sw" => Test::StartsWith(val),
+        "ew" => Test::EndsWith(val),
+        "ct" => Test::Contains(val),
+        "gt" => compares(Order::Above)?,
+        "gte" => compares(Order::AtLeast)?,
+        "lt" => compares(Order::Below)?,
+        "lte" => compares(Order::AtMost)?,
+        _ => return None,
+    };
+    let condition = Condition::Tag { key, test };
+    Some(if negated { Condition::Not(Box::new(condition)) } else { condition })
 }
 
 pub(crate) fn history_request(history: message::HistoryRequest) -> HistoryRequest {
@@ -115,14 +149,17 @@ pub(crate) fn history_request(history: message::HistoryRequest) -> HistoryReques
     }
 }
 
-pub(crate) fn subscribe_result(subscribed: &Subscribed) -> message::SubscribeResult {
+pub(crate) fn subscribe_result(subscribed: &Subscribed, encoding: Encoding) -> message::SubscribeResult {
     let (expires, ttl) = seconds(subscribed.ttl);
     message::SubscribeResult {
         expires,
         ttl,
         recoverable: subscribed.recoverable,
         epoch: subscribed.position.epoch.to_string(),
-        publications: subscribed.publications.iter().map(publication).collect(),
+        publications: match subscribed.delta {
+            true => recovered(&subscribed.publications, encoding),
+            false => subscribed.publications.iter().map(publication).collect(),
+        },
         recovered: subscribed.recovered,
         offset: subscribed.position.offset,
         positioned: subscribed.positioned,
@@ -134,7 +171,13 @@ pub(crate) fn subscribe_result(subscribed: &Subscribed) -> message::SubscribeRes
 }
 
 /// The reply to command `id`. `native_ping` leaves the ping out of a connect reply: it is the transport's.
-pub(crate) fn reply(id: u32, response: &Response, version: &str, native_ping: bool) -> Reply {
+pub(crate) fn reply(
+    id: u32,
+    response: &Response,
+    version: &str,
+    native_ping: bool,
+    encoding: Encoding,
+) -> Reply {
     let mut reply = Reply { id, ..Default::default() };
     match response {
         Response::Connected(connected) => {
@@ -146,7 +189,7 @@ pub(crate) fn reply(id: u32, response: &Response, version: &str, native_ping: bo
                 expires,
                 ttl,
                 data: connected.data.clone(),
-                subs: subs.map(|(name, s)| (name.to_string(), subscribe_result(s))).collect(),
+                subs: subs.map(|(name, s)| (name.to_string(), subscribe_result(s, encoding))).collect(),
                 ping: if native_ping { 0 } else { connected.ping.as_secs() as u32 },
                 pong: !native_ping && connected.pong.is_some(),
                 session: connected.session.clone(),
@@ -155,7 +198,7 @@ pub(crate) fn reply(id: u32, response: &Response, version: &str, native_ping: bo
                 ..Default::default()
             });
         }
-        Response::Subscribed(subscribed) => reply.subscribe = Some(subscribe_result(subscribed)),
+        Response::Subscribed(subscribed) => reply.subscribe = Some(subscribe_result(subscribed, encoding)),
         Response::Unsubscribed => reply.unsubscribe = Some(Default::default()),
         Response::Published => reply.publish = Some(Default::default()),
         Response::Presence(clients) => {

@@ -3,6 +3,7 @@
 //! - [`message`]: every message of the protocol, for both encodings.
 //! - [`Encoding`]: frames into commands, replies and pushes into bytes.
 //! - [`Centrifuge`]: the protocol, whose [`Session`](tidegate_core::protocol::Session) turns commands into requests.
+//! - Patches, in [`delta`].
 //! - [`code`]: the codes of errors, disconnects and unsubscribes, and their texts.
 //!
 //! Nothing here does I/O or reads a clock.
@@ -10,6 +11,7 @@
 pub mod code;
 mod codec;
 mod convert;
+pub mod delta;
 pub mod message;
 mod session;
 mod subscription;

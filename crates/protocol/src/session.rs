@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tidegate_core::protocol::{Action, Protocol, Push, Session};
 use tidegate_core::request::{Connected, Request, Response, Subscribed};
 use tidegate_core::transport::Peer;
-use tidegate_core::{Channel, ClientError, Health, Refusal, Subscription};
+use tidegate_core::{Channel, ClientError, Health, Refusal, Subscription, filter};
 
 use crate::code::Disconnect;
 use crate::message::{self, Command, Reply};
@@ -33,6 +33,8 @@ pub struct Options {
     pub linger: Duration,
     /// What the server calls itself in the connect reply.
     pub version: String,
+    /// What a subscription's tags filter may be.
+    pub filters: filter::Limits,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             stale_close_delay: Duration::from_secs(10),
             linger: Duration::from_secs(5),
             version: concat!("Tidegate ", env!("CARGO_PKG_VERSION")).to_owned(),
+            filters: filter::Limits::default(),
         }
     }
 }
@@ -137,6 +140,11 @@ impl CentrifugeSession {
         Action::Close(convert::disconnect(why))
     }
 
+    fn reply(&self, id: u32, response: &Response) -> Reply {
+        let Options { version, .. } = &*self.options;
+        convert::reply(id, response, version, self.native_ping, self.encoding)
+    }
+
     fn encode(&self, reply: &Reply) -> Result<Bytes, Disconnect> {
         self.encoding.encode_reply(reply).map_err(|_| Disconnect::INAPPROPRIATE_PROTOCOL)
     }
@@ -171,7 +179,7 @@ impl CentrifugeSession {
             return if heartbeat.pong() { Ok(None) } else { Err(Disconnect::BAD_REQUEST) };
         }
         let id = command.id;
-        let request = match request(command) {
+        let request = match request(command, &self.options.filters) {
             Ok(request) => request,
             Err(Refusal::Error(error)) => {
                 let reply = Reply { id, error: Some(convert::error(&error)), ..Default::default() };
@@ -259,7 +267,7 @@ impl Session for CentrifugeSession {
         };
         let reply = match &outcome {
             Ok(Response::Sent) => return,
-            Ok(response) => convert::reply(id, response, &self.options.version, self.native_ping),
+            Ok(response) => self.reply(id, response),
             Err(Refusal::Error(error)) => {
                 Reply { id, error: Some(convert::error(error)), ..Default::default() }
             }
@@ -338,6 +346,9 @@ impl Session for CentrifugeSession {
             epoch: subscribed.position.epoch.clone(),
             continuous: subscribed.positioned || subscribed.recoverable,
             join_leave: subscribed.join_leave,
+            filter: subscribed.filter.clone(),
+            delta: subscribed.delta,
+            brought: newest,
             notices: self.notices || subscribed.notices,
         })
     }
@@ -408,7 +419,7 @@ fn reconnects(code: u32) -> bool {
 }
 
 /// What a command asks for.
-fn request(command: Command) -> Result<Request, Refusal> {
+fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusal> {
     let bad = || Refusal::Disconnect(convert::disconnect(&Disconnect::BAD_REQUEST));
     let channel = |name: String| if name.is_empty() { Err(bad()) } else { Ok(Channel::new(name)) };
     Ok(if let Some(subscribe) = command.subscribe {
@@ -416,7 +427,10 @@ fn request(command: Command) -> Result<Request, Refusal> {
             return Err(bad());
         }
         let mut subscribe = subscribe;
-        let filter = subscribe.tf.take().map(|tf| Arc::new(convert::filter(tf)));
+        let filter = match subscribe.tf.take() {
+            None => None,
+            Some(tf) => Some(convert::filter(tf, filters).ok_or(ClientError::BAD_REQUEST)?),
+        };
         Request::Subscribe(Box::new(convert::subscribe_request(subscribe, filter)))
     } else if let Some(unsubscribe) = command.unsubscribe {
         Request::Unsubscribe(channel(unsubscribe.channel)?)

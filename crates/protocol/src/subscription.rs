@@ -1,10 +1,16 @@
+mod patches;
+
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tidegate_core::outbox::Batch;
-use tidegate_core::{Channel, Entry, Format, Gap, Kind, Publication, Subscription};
+use tidegate_core::{Channel, Entry, Filter, Format, Gap, Kind, Publication, Subscription};
 
 use crate::Encoding;
 use crate::convert;
 use crate::message::{Join, Leave, Push};
+
+pub(crate) use patches::recovered;
 
 /// Makes pushes of a channel's entries.
 #[derive(Debug)]
@@ -13,28 +19,32 @@ pub(crate) struct ChannelSubscription {
     pub(crate) encoding: Encoding,
     /// Publications up to this offset, in this life of the stream, came before or with the subscribe reply.
     pub(crate) floor: u64,
-    pub(crate) epoch: std::sync::Arc<str>,
+    pub(crate) epoch: Arc<str>,
     pub(crate) continuous: bool,
     pub(crate) join_leave: bool,
+    /// What is wanted of the log's publications; `None`: all.
+    pub(crate) filter: Option<Filter>,
+    /// Publications may come as patches.
+    pub(crate) delta: bool,
+    /// The offset of the last publication that came with the subscribe reply; 0 for none.
+    pub(crate) brought: u64,
     /// The client asked to be told of gaps.
     pub(crate) notices: bool,
 }
 
+// The numbers of formats: an entry is encoded once for each.
 const JSON: Format = Format::new(0);
 const PROTOBUF: Format = Format::new(1);
 
 impl Subscription for ChannelSubscription {
-    fn write(&mut self, entry: &Entry, _contiguous: bool, out: &mut Batch) {
-        match entry.kind() {
-            Kind::Publication(publication) if !self.has(publication) => {}
-            Kind::Join(_) | Kind::Leave(_) if self.join_leave => {}
+    fn write(&mut self, entry: &Entry, contiguous: bool, out: &mut Batch) {
+        let form = match entry.kind() {
+            Kind::Publication(publication) if self.has(publication) || !self.wants(publication) => return,
+            Kind::Publication(publication) if self.delta => self.patched(entry, publication, contiguous),
+            Kind::Publication(_) => self.form(entry),
+            Kind::Join(_) | Kind::Leave(_) if self.join_leave => self.form(entry),
             _ => return,
-        }
-        let format = match self.encoding {
-            Encoding::Json => JSON,
-            Encoding::Protobuf => PROTOBUF,
         };
-        let form = entry.form(format, |kind| encode(self.encoding, &self.channel, kind));
         if form.is_empty() {
             out.close(convert::disconnect(&crate::Disconnect::INAPPROPRIATE_PROTOCOL));
         } else {
@@ -60,6 +70,19 @@ impl Subscription for ChannelSubscription {
 }
 
 impl ChannelSubscription {
+    /// The push as all see it that take no patches.
+    fn form<'e>(&self, entry: &'e Entry) -> &'e Bytes {
+        let format = match self.encoding {
+            Encoding::Json => JSON,
+            Encoding::Protobuf => PROTOBUF,
+        };
+        entry.form(format, |kind| encode(self.encoding, &self.channel, kind))
+    }
+
+    fn wants(&self, publication: &Publication) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(publication.tags.as_deref()))
+    }
+
     /// Whether the client has the publication already.
     fn has(&self, publication: &Publication) -> bool {
         publication.offset > 0

@@ -33,7 +33,9 @@ mod settings;
 mod tests;
 
 pub use changes::{Change, Values};
-pub use channel::{Backpressure, ChannelOptions, ChannelProxies, Channels, DeltaType, RecoveryMode};
+pub use channel::{
+    Backpressure, ChannelOptions, ChannelProxies, Channels, DeltaType, RecoveryMode, TagsFilter,
+};
 pub use client::{Client, ClientProxies, DuplicateUser, PersonalChannel, SubscriptionToken, Token};
 pub use defaults::print_default;
 pub use file::Format;

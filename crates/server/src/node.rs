@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, Values};
-use tidegate_server::core::{ExactRouter, Lag};
+use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, TagsFilter, Values};
+use tidegate_server::core::{ExactRouter, Lag, filter};
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
 use tidegate_server::transport_ws::{Options as WebSocket, Origins};
 use tidegate_server::{
@@ -71,11 +71,13 @@ async fn serve(start: Start) -> Result<(), Failure> {
         let rules = rules.clone();
         Box::new(move |channel: &_| rules.load().window(channel))
     };
+    let TagsFilter { depth, nodes, bytes, logs } = config.channel.tags_filter;
     let mut builder = Server::builder(rules.load_full())
         .memory_limit(config.node.memory_limit.map_or(0, std::num::NonZero::get))
-        .router(|fanout, budget| ExactRouter::new(windows, fanout, budget))
+        .router(|fanout, budget| ExactRouter::with_filters(windows, fanout, budget, logs))
         .protocol(Centrifuge::new(Protocol {
             stale_close_delay: config.client.stale_close_delay,
+            filters: filter::Limits { depth, nodes, bytes },
             ..Default::default()
         }))
         .settings(settings(&config, capacity.http))

@@ -8,7 +8,6 @@ mod authenticate;
 mod channels;
 mod connect;
 mod error;
-mod filter;
 mod namespace;
 mod namespaces;
 mod subscribe;

@@ -8,7 +8,7 @@ use super::room::Waiters;
 use super::{End, Figures, Waiting};
 use crate::outbox::Wake;
 use crate::segment::{SEGMENT_ENTRIES, Segment};
-use crate::{Entry, Position, Publication, Window};
+use crate::{Base, Budget, Entry, Kind, Position, Publication, Window};
 
 /// What a log's lock guards. Pure: it wakes nobody and runs no code of others.
 #[derive(Debug, Default)]
@@ -34,6 +34,8 @@ pub(super) struct State {
     queued: u64,
     /// How often everybody had read everything: what the budget was told before is void.
     cleared: u64,
+    /// The newest publication, if the next one's patch may be made against it.
+    last: Option<Base>,
     pub(super) end: Option<End>,
     /// Where the window keeps keys, and there is a backlog.
     keys: Option<Box<Keys>>,
@@ -100,6 +102,8 @@ pub(super) struct Freed {
     others: VecDeque<Arc<Segment>>,
     entries: Vec<Arc<Entry>>,
     keys: Option<Box<Keys>>,
+    /// What no patch will be made against.
+    last: Option<Base>,
 }
 
 impl Freed {
@@ -138,6 +142,33 @@ impl State {
             bytes: self.head.bytes_since(&self.base) + self.key_bytes() as u64,
             head: self.head,
         }
+    }
+
+    /// Gives an entry that is about to be appended what its patch is made against, and keeps its payload for
+    /// the next one, counted in `budget`. Returns what is not kept any more, to be dropped when the lock is
+    /// free.
+    ///
+    /// An entry holds the payload before it and not the entry, so that no chain grows: while that entry
+    /// stands in the window, it is the same memory.
+    pub(super) fn chain(&mut self, entry: &Entry, budget: &Budget) -> Option<Base> {
+        let publication = match entry.kind() {
+            Kind::Publication(publication) => Some(publication),
+            Kind::Join(_) | Kind::Leave(_) => return None,
+            // What comes is not continuous with what was.
+            Kind::Break => None,
+        };
+        let last = self.last.take();
+        budget.free(last.as_ref().map_or(0, |last| last.data.len()));
+        let Some(publication) = publication.filter(|publication| publication.delta) else { return last };
+        if let Some(last) = last {
+            entry.follow(last);
+        }
+        let (data, offset) = (&publication.data, publication.offset);
+        if self.subscribers > 0 && budget.has_room(data.len()) {
+            budget.add(data.len());
+            self.last = Some(Base { data: data.clone(), offset });
+        }
+        None
     }
 
     /// Appends an entry of `weight` bytes and trims to `window`, never the newest entry.
@@ -446,7 +477,12 @@ impl State {
             });
         }
         let waiter = if watched { self.first_waiter() } else { None };
-        (self.clear_if_read(), wake, waiter)
+        let mut freed = self.clear_if_read();
+        if self.subscribers == 0 {
+            freed.last = self.last.take();
+            freed.bytes += freed.last.as_ref().map_or(0, |last| last.data.len());
+        }
+        (freed, wake, waiter)
     }
 
     /// Gives up everything if everybody has read it.

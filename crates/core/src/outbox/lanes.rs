@@ -38,7 +38,7 @@ pub(super) struct Attached {
     pub(super) policy: Arc<dyn Backpressure>,
     /// How far the batch being filled has come; between batches, the cursor's own position.
     pub(super) filled: Position,
-    /// The entry at this place has no written predecessor.
+    /// The newest place before which no publication was written: patches may only stand behind it.
     pub(super) fresh: u64,
     /// Up to here it reads only the latest publication of each key.
     pub(super) latest_until: u64,

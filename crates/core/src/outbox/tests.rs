@@ -2,6 +2,7 @@ mod bounds;
 mod cuts;
 mod keys;
 mod others;
+mod patches;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -197,8 +197,14 @@ impl Attached {
                 self.subscription.write(entry, at > self.fresh, batch);
                 batch.step();
                 at += 1;
-                if batch.len() == before {
-                    silent = true;
+                let unwritten = batch.len() == before;
+                silent |= unwritten;
+                let followed = match entry.publication() {
+                    Some(_) => !unwritten,
+                    // A join, say: what comes follows the publication before it, if that was written.
+                    None => at - 1 != self.fresh,
+                };
+                if !followed {
                     self.fresh = at;
                 }
             }

@@ -6,18 +6,26 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use tidegate_core::outbox::{Batch, Fill, Framing, Limits, Outbox};
-use tidegate_core::{Budget, Entry, Fanout, Gap, Kind, Log, Publication, SkipToOldest, Subscription, Window};
+use tidegate_core::{
+    Budget, Entry, Fanout, Format, Gap, Kind, Log, Publication, SkipToOldest, Subscription, Window,
+};
 
 /// Entry, segment, its entries, the list of those to wake.
 const PER_PUBLICATION: u64 = 4;
 
+/// More for what may be a patch: what is kept for that.
+const PER_PATCH: u64 = 1;
+
+const PATCH: Format = Format::new(0);
+
 struct Plain;
 
 impl Subscription for Plain {
-    fn write(&mut self, entry: &Entry, _: bool, out: &mut Batch) {
-        if let Some(publication) = entry.publication() {
-            out.message(&publication.data);
-        }
+    /// The payload, by way of a shared form; a patch where there is one.
+    fn write(&mut self, entry: &Entry, contiguous: bool, out: &mut Batch) {
+        let Some(publication) = entry.publication() else { return };
+        let patch = entry.patch(PATCH, |new, _| new.data.clone()).filter(|_| contiguous);
+        out.message(patch.unwrap_or(&publication.data));
     }
 
     fn gap(&mut self, gap: &Gap, out: &mut Batch) {
@@ -40,7 +48,7 @@ fn drain(outboxes: &mut [Outbox], batch: &mut Batch, mut write: impl FnMut(&Batc
 
 /// Publishes payloads of `size` bytes, `burst` at a time, to `subscribers`, and compares what publishing and
 /// delivering one burst allocates once things have settled.
-fn check(subscribers: usize, burst: u64, size: usize, publishing: u64) {
+fn check(subscribers: usize, burst: u64, size: usize, delta: bool, publishing: u64) {
     let log = Log::new("news".into(), Window::default(), Fanout::new(), Budget::new(0));
     let mut batch = Batch::new();
     let mut outboxes: Vec<Outbox> = (0..subscribers)
@@ -54,7 +62,7 @@ fn check(subscribers: usize, burst: u64, size: usize, publishing: u64) {
     let data = Bytes::from(vec![b'x'; size]);
     let publish = || {
         for _ in 0..burst {
-            let kind = Kind::Publication(Publication::new(data.clone()));
+            let kind = Kind::Publication(Publication { delta, ..Publication::new(data.clone()) });
             log.append(kind, Instant::now()).expect("it fits");
         }
     };
@@ -66,7 +74,7 @@ fn check(subscribers: usize, burst: u64, size: usize, publishing: u64) {
     let published = allocation_counter::measure(publish);
     let delivered = allocation_counter::measure(|| drain(&mut outboxes, &mut batch, |b| written += b.len()));
     assert_eq!(written, subscribers * burst as usize * (size + 1));
-    let case = format!("{burst} publications of {size} bytes to {subscribers}");
+    let case = format!("{burst} publications of {size} bytes to {subscribers}, delta {delta}");
     assert_eq!(delivered.count_total, 0, "delivering {case}: {delivered:?}");
     assert!(published.count_total <= publishing, "publishing {case}: {published:?}");
 }
@@ -74,9 +82,11 @@ fn check(subscribers: usize, burst: u64, size: usize, publishing: u64) {
 #[test]
 fn a_delivery_allocates_nothing() {
     for subscribers in [1, 10, 1000] {
-        check(subscribers, 1, 128, PER_PUBLICATION);
-        check(subscribers, 1, 16 * 1024, PER_PUBLICATION);
+        check(subscribers, 1, 128, false, PER_PUBLICATION);
+        check(subscribers, 1, 16 * 1024, false, PER_PUBLICATION);
+        check(subscribers, 1, 128, true, PER_PUBLICATION + PER_PATCH);
         // All of a burst share one segment, and wake once.
-        check(subscribers, 32, 128, 32 + 3);
+        check(subscribers, 32, 128, false, 32 + 3);
+        check(subscribers, 32, 128, true, 2 * 32 + 3);
     }
 }

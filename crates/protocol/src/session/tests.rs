@@ -2,6 +2,7 @@
 //! fed the same commands and its messages are read back.
 
 mod commands;
+mod deltas;
 mod encodings;
 mod heartbeats;
 mod pushes;

@@ -102,4 +102,10 @@ pub(super) const RELOADED: &[&str] = &[
 ];
 
 /// Those of them that are not.
-pub(super) const RESTART: &[&str] = &["client.stale_close_delay"];
+pub(super) const RESTART: &[&str] = &[
+    "channel.tags_filter.bytes",
+    "channel.tags_filter.depth",
+    "channel.tags_filter.logs",
+    "channel.tags_filter.nodes",
+    "client.stale_close_delay",
+];

@@ -33,8 +33,24 @@ pub struct Channels {
     pub user_boundary: String,
     /// What separates allowed users in a channel name.
     pub user_separator: String,
+    /// What tags filters may be.
+    pub tags_filter: TagsFilter,
     /// The proxies called `default`.
     pub proxy: ChannelProxies,
+}
+
+/// `channel.tags_filter`: the bounds of filters, where a namespace allows them.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct TagsFilter {
+    /// Nodes of a filter above one another.
+    pub depth: usize,
+    /// Nodes of a filter in all: each is judged for each publication.
+    pub nodes: usize,
+    /// Bytes of a filter's keys and values: they are kept for each subscription.
+    pub bytes: usize,
+    /// Filters of one channel that are judged once per publication. Subscribers with others filter when they
+    /// read.
+    pub logs: usize,
 }
 
 /// `channel.proxy`: the proxies called `default`.

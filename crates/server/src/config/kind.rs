@@ -246,6 +246,9 @@ fn integer(name: &str, last: &str) -> Kind {
         ("client.stalled_min_bytes", _) => (1, i64::MAX),
         ("channel.max_length", _) => (1, i64::from(u16::MAX)),
         ("client.channel_limit", _) => (1, i64::MAX),
+        // As many levels of JSON as are read at all; and a filter has one node.
+        ("channel.tags_filter.depth", _) => (1, 64),
+        ("channel.tags_filter.nodes" | "channel.tags_filter.bytes", _) => (1, i64::MAX),
         (_, "window_size" | "message_size_limit" | "max_request_body_size") => (1, i64::MAX),
         (_, "compression_level") => (-2, 9),
         _ => (0, i64::MAX),

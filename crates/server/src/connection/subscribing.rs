@@ -8,10 +8,11 @@ use tidegate_core::protocol::Push;
 use tidegate_core::request::{
     History, HistoryRequest, Response, StreamPosition, SubscribeRequest, Subscribed,
 };
+use tidegate_core::router::Interest;
 use tidegate_core::transport::Connection;
 use tidegate_core::{
-    Backpressure, Channel, Client, ClientError, ClientInfo, Disconnect, End, Refusal, SubscribeGrant,
-    Subscription,
+    Backpressure, Channel, Client, ClientError, ClientInfo, Disconnect, End, Filter, Publication, Refusal,
+    SubscribeGrant, Subscription,
 };
 
 use super::Driver;
@@ -26,6 +27,13 @@ pub(super) struct Wanted {
     pub(super) recover: Option<StreamPosition>,
     pub(super) request: Option<SubscribeRequest>,
     pub(super) by: By,
+}
+
+impl Wanted {
+    /// Which publications the client wants; the server subscribes to all.
+    fn filter(&self) -> Option<&Filter> {
+        self.request.as_ref()?.filter.as_ref()
+    }
 }
 
 pub(super) enum By {
@@ -57,10 +65,6 @@ impl<C: Connection> Driver<C> {
         if self.subscriptions.len() >= self.app.settings().channel_limit {
             return self.answer(Err(ClientError::LIMIT_EXCEEDED.into()), now);
         }
-        if request.filter.is_some() {
-            // Refused rather than ignored: nothing filters yet.
-            return self.answer(Err(ClientError::BAD_REQUEST.into()), now);
-        }
         let app = self.app.clone();
         self.work = Some(Box::pin(async move {
             let grant = async {
@@ -80,8 +84,14 @@ impl<C: Connection> Driver<C> {
 
     /// Takes the cursor, and reads the history up to it where the channel has one.
     pub(super) fn granted(&mut self, wanted: Box<Wanted>, grant: SubscribeGrant, now: Instant) {
+        let filter = wanted.filter().cloned();
+        if filter.is_some() && !grant.filter {
+            return self.not_subscribed(*wanted, ClientError::BAD_REQUEST.into(), now);
+        }
+        let mut interest = Interest::channel(wanted.channel.clone());
+        interest.filter = filter;
         let lane = loop {
-            let Ok(log) = self.app.hub.open(&wanted.channel) else {
+            let Ok(log) = self.app.hub.open_for(&interest) else {
                 return self.not_subscribed(*wanted, ClientError::UNKNOWN_CHANNEL.into(), now);
             };
             match self.outbox.reserve(&log) {
@@ -102,6 +112,8 @@ impl<C: Connection> Driver<C> {
                 // One more than may be recovered tells whether there are too many.
                 limit: Some(match recover {
                     None => 0,
+                    // The newest that is wanted may not be the newest.
+                    Some(_) if grant.cache && wanted.filter().is_some() => limit,
                     Some(_) if grant.cache => 1,
                     Some(_) => limit.saturating_add(1),
                 }),
@@ -131,8 +143,9 @@ impl<C: Connection> Driver<C> {
             recoverable: grant.recoverable,
             positioned: grant.positioned || grant.recoverable,
             position: history.top.clone(),
-            // Not before deltas are made.
-            delta: false,
+            delta: grant.delta && request.is_some_and(|request| request.delta),
+            // Beyond the router's bound, the log brings more than is wanted.
+            filter: wanted.filter().filter(|_| self.filters_itself(lane)).cloned(),
             join_leave: grant.join_leave,
             data: grant.data.clone(),
             notices: grant.notices,
@@ -140,7 +153,8 @@ impl<C: Connection> Driver<C> {
         };
         let recover = wanted.recover.as_ref().filter(|_| grant.recoverable);
         if let Some(recover) = recover {
-            recovery(&mut subscribed, recover, grant, history, self.app.settings().recovery_limit);
+            let limit = self.app.settings().recovery_limit;
+            recovery(&mut subscribed, recover, grant.cache, wanted.filter(), history, limit);
             if !subscribed.recovered && request.is_some_and(|request| request.refuse_unrecoverable) {
                 self.outbox.detach(lane);
                 return self.not_subscribed(wanted, ClientError::UNRECOVERABLE_POSITION.into(), now);
@@ -185,6 +199,11 @@ impl<C: Connection> Driver<C> {
             }
         }
         self.begin_reading(vec![made], now);
+    }
+
+    /// Whether a lane's log brings all of its channel.
+    fn filters_itself(&self, lane: Lane) -> bool {
+        self.outbox.log(lane).is_some_and(|log| log.filter().is_none())
     }
 
     /// Reads subscriptions that the client has been told of.
@@ -247,33 +266,39 @@ impl<C: Connection> Driver<C> {
     }
 }
 
-/// Fills in what recovery brought.
+/// Fills in what recovery brought: of all that was missed, what is wanted.
 fn recovery(
     subscribed: &mut Subscribed,
     from: &StreamPosition,
-    grant: &SubscribeGrant,
+    cache: bool,
+    filter: Option<&Filter>,
     history: History,
     limit: usize,
 ) {
     subscribed.was_recovering = true;
-    let top = &history.top;
-    if grant.cache {
+    let History { mut publications, top } = history;
+    let wanted = |one: &Publication| filter.is_none_or(|filter| filter.matches(one.tags.as_deref()));
+    if cache {
         // The newest is all that counts, whatever the client had; unless it has that already.
-        subscribed.recovered = !history.publications.is_empty();
-        let has_it = from.offset == top.offset && from.epoch == top.epoch && from.offset > 0;
-        subscribed.publications = if has_it { Vec::new() } else { history.publications };
+        subscribed.recovered = !publications.is_empty();
+        let newest = publications.into_iter().find(wanted);
+        let has = from.epoch == top.epoch && from.offset <= top.offset;
+        let has = |one: &Publication| has && one.offset <= from.offset && from.offset > 0;
+        subscribed.publications = newest.filter(|one| !has(one)).into_iter().collect();
         return;
     }
     let same_epoch = from.epoch.is_empty() || from.epoch == top.epoch;
-    let first = history.publications.first().map(|publication| publication.offset);
-    let last = history.publications.last().map(|publication| publication.offset);
-    let complete = match (first, last) {
-        (Some(first), Some(last)) => first == from.offset + 1 && last == top.offset,
+    let complete = match (publications.first(), publications.last()) {
+        (Some(first), Some(last)) => first.offset == from.offset + 1 && last.offset == top.offset,
         _ => from.offset == top.offset,
     };
-    if same_epoch && complete && history.publications.len() <= limit {
+    if same_epoch && complete && publications.len() <= limit {
+        publications.retain(wanted);
         subscribed.recovered = true;
-        subscribed.position.offset = from.offset;
-        subscribed.publications = history.publications;
+        // A client moves on by what it gets. If that is nothing, it may recover from the top next time.
+        if filter.is_none() || !publications.is_empty() {
+            subscribed.position.offset = from.offset;
+        }
+        subscribed.publications = publications;
     }
 }

@@ -8,7 +8,7 @@ use tidegate_core::{Channel, Client, ClientError, Refreshed, Refusal, SubscribeG
 use super::connect::{INVALID_TOKEN, check_expiry};
 use super::namespace::Namespace;
 use super::wishes::Wishes;
-use super::{Allowed, Rules, filter};
+use super::{Allowed, Rules};
 use crate::config::{DeltaType, RecoveryMode};
 use crate::token::{SubscribeToken, TokenError};
 
@@ -64,9 +64,7 @@ impl Rules {
         permission: Permission,
     ) -> Result<SubscribeGrant, ClientError> {
         let options = &namespace.options;
-        if let Some(filter) = &request.filter
-            && !(options.allow_tags_filter && filter::is_valid(filter))
-        {
+        if request.filter.is_some() && !options.allow_tags_filter {
             return Err(ClientError::BAD_REQUEST);
         }
         let history = self.allows_history(client, true, options);

@@ -1,6 +1,5 @@
 mod channels;
 mod connect;
-mod filters;
 mod subscribe;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod admission;
 mod closing;
 mod draining;
 mod ends;
+mod filters;
 mod floods;
 mod health;
 mod history;

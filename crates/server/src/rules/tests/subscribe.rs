@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use tidegate_core::call::{Overrides, SubscribeCall};
-use tidegate_core::request::Filter;
-use tidegate_core::{Backpressure, Behind, SubscribeGrant, Verdict};
+use tidegate_core::filter::{Condition, Limits, Test};
+use tidegate_core::{Backpressure, Behind, Filter, SubscribeGrant, Verdict};
 
 use super::*;
 
@@ -337,14 +337,14 @@ fn sub_refreshes() {
 
 #[test]
 fn filters_need_permission() {
-    let filter = Filter { key: "a".to_owned(), cmp: "eq".to_owned(), ..Filter::default() };
-    for (flags, filter, expected) in [
-        ("+allow_subscribe_for_client +allow_tags_filter", &filter, "ok"),
-        ("+allow_subscribe_for_client", &filter, "107"),
-        ("+allow_subscribe_for_client +allow_tags_filter", &Filter::default(), "107"),
-        ("", &filter, "103"),
+    let tag = Condition::Tag { key: "a".to_owned(), test: Test::Exists };
+    let filter = Filter::new(tag, &Limits::default()).expect("a filter");
+    for (flags, expected) in [
+        ("+allow_subscribe_for_client +allow_tags_filter", "ok"),
+        ("+allow_subscribe_for_client", "107"),
+        ("", "103"),
     ] {
-        let request = SubscribeRequest { filter: Some(Arc::new(filter.clone())), ..subscribe_to("x") };
+        let request = SubscribeRequest { filter: Some(filter.clone()), ..subscribe_to("x") };
         assert_eq!(code(&wait(rules(flags).subscribe(&client("ann"), &request))), expected, "{flags}");
     }
 }
