@@ -205,7 +205,8 @@ impl ChannelPlan {
             meta_ttl: Duration::from_millis(meta),
         };
         let recoverable = kept && d.percent(70);
-        let bytes = d.pick(&[500, 4_000, 1 << 20]);
+        // Two entries at least: one alone must not be too much for whoever is about to read it.
+        let bytes = d.pick(&[1_500, 4_000, 1 << 20]);
         Self {
             name: format!("{}{number}", if kept { "kept" } else { "plain" }).as_str().into(),
             history,
