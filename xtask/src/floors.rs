@@ -54,6 +54,7 @@ enum Room {
     Client,
     Server,
     Example,
+    Test,
     Xtask,
 }
 
@@ -70,6 +71,7 @@ impl Room {
             Some(_) => return None,
             None if folder == "xtask" => Self::Xtask,
             None if folder.starts_with("examples/") => Self::Example,
+            None if folder.starts_with("tests/") => Self::Test,
             None => return None,
         })
     }
@@ -79,8 +81,8 @@ impl Room {
             Self::Core | Self::Xtask => false,
             Self::Protocol | Self::Transport | Self::Broker => target == Self::Core,
             Self::Client => matches!(target, Self::Core | Self::Protocol),
-            Self::Server => !matches!(target, Self::Server | Self::Example | Self::Xtask),
-            Self::Example => !matches!(target, Self::Example | Self::Xtask),
+            Self::Server => !matches!(target, Self::Server | Self::Example | Self::Test | Self::Xtask),
+            Self::Example | Self::Test => !matches!(target, Self::Example | Self::Test | Self::Xtask),
         }
     }
 
@@ -90,7 +92,7 @@ impl Room {
             Self::Protocol | Self::Transport | Self::Broker => "tidegate-core only",
             Self::Client => "tidegate-protocol and tidegate-core only",
             Self::Server => "a crate below crates/server",
-            Self::Example => "a crate below examples/",
+            Self::Example | Self::Test => "a crate below examples/ and tests/",
         }
     }
 }

@@ -24,6 +24,9 @@ fn the_table_is_the_design() {
     check("crates/server", "examples/minimal", false);
     check("examples/minimal", "crates/server", true);
     check("examples/minimal", "examples/other", false);
+    check("tests/attacks", "crates/server", true);
+    check("tests/attacks", "examples/minimal", false);
+    check("crates/server", "tests/attacks", false);
     check("xtask", "crates/core", false);
 }
 
