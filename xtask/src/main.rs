@@ -3,6 +3,7 @@
 //! A new command is a file of its own with a `run` (or `Args` with one), a variant of [`Command`] and an
 //! arm in [`main`].
 
+mod attack;
 mod ci;
 mod counts;
 mod error;
@@ -41,7 +42,11 @@ enum Command {
     Loom(loom::Args),
     /// Check that imports between crates only go down
     Floors,
-    /// Install what the SDK tests need, and nothing else
+    /// Attack the real server beside healthy clients
+    Attack(attack::Args),
+    /// Thousands of connections that drop, stall and churn, in rounds
+    Soak(attack::Args),
+    /// Install what the tests need, and nothing else
     Setup,
 }
 
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(&workspace),
         Command::Loom(args) => args.run(&workspace),
         Command::Floors => floors::run(&workspace),
+        Command::Attack(args) => args.run(&workspace, "attack"),
+        Command::Soak(args) => args.run(&workspace, "soak"),
         Command::Setup => setup::run(&workspace),
     });
     match done {

@@ -1,4 +1,4 @@
-//! Installing what the tests of the SDKs need, under cargo's target folder; quick when it is there.
+//! Installing what the tests need that is not Rust, under cargo's target folder; quick when it is there.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -16,7 +16,8 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     node(workspace)?;
     python(workspace)?;
-    chromium()
+    chromium()?;
+    faketime()
 }
 
 /// The packages of `tests/sdk/node`, exactly as locked.
@@ -61,15 +62,41 @@ pub(crate) fn chromium() -> Result<(), Error> {
     if std::env::var_os("CHROMIUM").is_some() || Path::new(CHROMIUM).exists() {
         return Ok(());
     }
-    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    if !root || !Path::new("/usr/bin/apt-get").exists() {
+    if !may_install() {
         eprintln!(
             "== {CHROMIUM} is missing: install chromium or set CHROMIUM to its path; the page's test fails without"
         );
         return Ok(());
     }
+    apt("chromium")
+}
+
+/// What lets the wall clock of one process jump. Only root can install it; anybody else is told, and the attack
+/// that needs it is skipped.
+///
+/// # Errors
+/// When the installation fails.
+pub(crate) fn faketime() -> Result<(), Error> {
+    let folders = fs::read_dir("/usr/lib").map_err(Error::file("/usr/lib"))?;
+    let libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    if libraries.into_iter().any(|library| library.exists()) {
+        return Ok(());
+    }
+    if !may_install() {
+        eprintln!("== libfaketime is missing: install faketime; the attack clock-jumps is skipped without");
+        return Ok(());
+    }
+    apt("faketime")
+}
+
+fn may_install() -> bool {
+    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    root && Path::new("/usr/bin/apt-get").exists()
+}
+
+fn apt(package: &str) -> Result<(), Error> {
     step::run(Command::new("apt-get").arg("update"))?;
-    step::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", "chromium"]))
+    step::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", package]))
 }
 
 /// Runs `install` unless the last one into `folder` was for the same `wanted` text.
