@@ -25,6 +25,8 @@ impl Response {
 #[derive(Debug)]
 pub(crate) struct Http {
     pub(crate) stream: TcpStream,
+    /// How long a response is awaited.
+    pub(crate) patience: Duration,
     /// Read, and of the next response.
     rest: Vec<u8>,
 }
@@ -36,7 +38,7 @@ impl Http {
 
     pub(crate) fn over(stream: TcpStream) -> Self {
         let _ = stream.set_nodelay(true);
-        Self { stream, rest: Vec::new() }
+        Self { stream, patience: PATIENCE, rest: Vec::new() }
     }
 
     /// The connection, and what was read of it beyond the last response.
@@ -51,10 +53,10 @@ impl Http {
     /// The next response.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the server closes before it, `TimedOut` after ten seconds.
+    /// `UnexpectedEof` when the server closes before it, `TimedOut` when patience is at its end.
     pub(crate) async fn response(&mut self) -> io::Result<Response> {
-        let answered = timeout(PATIENCE, self.read_response()).await;
-        answered.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no response within 10 s"))?
+        let answered = timeout(self.patience, self.read_response()).await;
+        answered.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no response in time"))?
     }
 
     /// Whether the server closes within `patience`; what it says before does not matter.

@@ -98,8 +98,9 @@ impl Attack for Many {
     }
 
     fn memory(&self) -> u64 {
-        // Two messages of 32 MB, what a growing buffer takes, and the common bound.
-        96 << 10
+        // Two messages of 30 MB, in buffers that double as they grow, the old and the new at once, and what
+        // the allocator keeps of outgrown ones for a while. The default limit is 64 KiB.
+        448 << 10
     }
 
     async fn run(&self, field: &Field) -> Result<(), Failure> {

@@ -134,9 +134,9 @@ impl Attack for Barely {
     }
 
     fn memory(&self) -> u64 {
-        // One reply of 400 KiB beyond the control lane's 64 KiB for each of the 20, twice while it is
-        // written, and the common bound.
-        34 << 10
+        // For each of the 20 a reply that is being written and one that waits, in buffers of 512 KiB, twice
+        // while these grow, and the common bound.
+        56 << 10
     }
 
     async fn run(&self, field: &Field) -> Result<(), Failure> {
