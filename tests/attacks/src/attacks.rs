@@ -29,6 +29,7 @@ pub(crate) static ALL: &[&dyn Attack] = &[
     &frames::Utf8,
     &commands::Json,
     &commands::Many,
+    &commands::Amplified,
     &commands::Protobuf,
     &names::Subscriptions,
     &names::Channels,

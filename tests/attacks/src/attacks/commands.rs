@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::Failure;
 use crate::attack::{Attack, Field};
+use crate::http::{Http, api};
 use crate::server::Launch;
 use crate::socket::{BINARY, End, Frame, Knock, Socket, TEXT, frame};
 
@@ -131,6 +132,46 @@ impl Attack for Many {
         let end = silent.end(Duration::from_secs(5)).await;
         field.check("who does not read", "closed", format!("{end:?}"), end != End::Open);
         Ok(())
+    }
+}
+
+/// Much is answered to little.
+pub(crate) struct Amplified;
+
+#[async_trait]
+impl Attack for Amplified {
+    fn name(&self) -> &'static str {
+        "json-amplified"
+    }
+
+    fn about(&self) -> &'static str {
+        "one frame of 64 KiB asks 1,100 times for 100 publications of 4 KiB, and the replies are not read"
+    }
+
+    fn prepare(&self, launch: &mut Launch) {
+        let namespace = "channel.without_namespace";
+        launch.set(&format!("{namespace}.history_size"), 100);
+        launch.set(&format!("{namespace}.history_ttl"), "1h");
+        launch.set(&format!("{namespace}.allow_history_for_client"), true);
+        launch.set(&format!("{namespace}.allow_history_for_anonymous"), true);
+        launch.set("client.stalled_close_delay", "2s");
+    }
+
+    async fn run(&self, field: &Field) -> Result<(), Failure> {
+        let mut http = Http::open(field.address).await?;
+        let body = format!(r#"{{"channel":"kept","data":"{}"}}"#, "x".repeat(4096));
+        for _ in 0..100 {
+            http.write(api("publish", &body)).await?;
+            http.response().await?;
+        }
+        let mut text = String::new();
+        for id in 2..1102 {
+            let _ = writeln!(text, r#"{{"id":{id},"history":{{"channel":"kept","limit":-1}}}}"#);
+        }
+        let knock = Knock { receive_buffer: Some(4096), ..Knock::default() };
+        let mut socket = Socket::connected_as(field.address, &knock).await?;
+        socket.text(&text).await?;
+        field.closes(3008, 1, Duration::from_secs(10)).await
     }
 }
 
