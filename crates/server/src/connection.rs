@@ -212,7 +212,8 @@ impl<C: Connection> Driver<C> {
         // No request is begun while there is work: it would take the work's place.
         let free = self.work.is_none();
         let action = match self.phase {
-            Phase::Live if free => self.session.next(now),
+            // Nor while replies wait: one frame may ask for a thousand of them, each larger than a frame.
+            Phase::Live if free && !self.outbox.full() => self.session.next(now),
             // Draining: what was begun is answered, nothing new is begun.
             Phase::Live | Phase::Draining(_) => self.session.follow_up(),
             _ => None,
