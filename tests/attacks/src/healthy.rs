@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::Failure;
-use crate::http::{Http, api};
+use crate::http::{Http, Response, api};
 use crate::socket::{Frame, Socket};
 
 /// Clients that read one channel, to which something is published at a steady rate.
@@ -88,7 +88,7 @@ impl Healthy {
             clients.spawn(read(socket, index, shared.clone()));
         }
         let http = Http::open(address).await?;
-        let publisher = tokio::spawn(publish(http, crowd, shared.clone()));
+        let publisher = tokio::spawn(publish(address, http, crowd, shared.clone()));
         Ok(Self { shared, clients, publisher })
     }
 
@@ -157,7 +157,7 @@ impl Shared {
 }
 
 /// Publishes until told to stop, or until the server takes no more because it stops.
-async fn publish(mut http: Http, crowd: Crowd, shared: Arc<Shared>) {
+async fn publish(address: SocketAddr, mut http: Http, crowd: Crowd, shared: Arc<Shared>) {
     let padding = "p".repeat(crowd.padding);
     let mut ticks = interval(Duration::from_secs(1) / crowd.rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -168,10 +168,15 @@ async fn publish(mut http: Http, crowd: Crowd, shared: Arc<Shared>) {
         }
         let body =
             format!(r#"{{"channel":"{CHANNEL}","data":{{"n":{n},"at":{},"p":"{padding}"}}}}"#, shared.now());
-        let answered = match http.write(api("publish", &body)).await {
-            Ok(()) => http.response().await,
-            Err(error) => Err(error),
-        };
+        let call = api("publish", &body);
+        let mut answered = ask(&mut http, &call).await;
+        // A server short of descriptors may close what is silent, as between two publications.
+        if answered.is_err()
+            && let Ok(again) = Http::open(address).await
+        {
+            http = again;
+            answered = ask(&mut http, &call).await;
+        }
         match answered {
             Ok(response) if response.text().starts_with("{\"result\"") => {
                 shared.published.store(n, Ordering::Relaxed);
@@ -186,6 +191,11 @@ async fn publish(mut http: Http, crowd: Crowd, shared: Arc<Shared>) {
             Err(error) => return shared.complain(format!("publication {n}: {error}")),
         }
     }
+}
+
+async fn ask(http: &mut Http, call: &str) -> std::io::Result<Response> {
+    http.write(call).await?;
+    http.response().await
 }
 
 /// Reads, answers pings, and checks that nothing is missing, doubled or out of order.

@@ -103,6 +103,7 @@ impl Server {
         command
             .env("NO_COLOR", "1")
             .env("RUST_BACKTRACE", "0")
+            .env_remove("TIDEGATE_BIN")
             .envs(launch.environment.iter().map(|(name, value)| (name, value)));
         let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
         let process = Process(child.id().ok_or("the server ended at once")?);

@@ -45,6 +45,8 @@ impl Attack for Total {
 
     fn prepare(&self, launch: &mut Launch) {
         launch.set("client.connection_limit", 300);
+        // They say nothing: that is another attack.
+        launch.set("client.stale_close_delay", "2m");
     }
 
     async fn run(&self, field: &Field) -> Result<(), Failure> {
@@ -92,6 +94,8 @@ impl Attack for PerAddress {
 
     fn prepare(&self, launch: &mut Launch) {
         launch.set("client.ip_connection_limit", 250);
+        // They say nothing: that is another attack.
+        launch.set("client.stale_close_delay", "2m");
     }
 
     async fn run(&self, field: &Field) -> Result<(), Failure> {
@@ -130,6 +134,8 @@ impl Attack for PerNetwork {
 
     fn prepare(&self, launch: &mut Launch) {
         launch.set("client.ip_connection_limit", 250);
+        // They say nothing: that is another attack.
+        launch.set("client.stale_close_delay", "2m");
         // All interfaces, and IPv6 where there is one.
         launch.set("http_server.address", "");
     }
@@ -219,7 +225,7 @@ impl Attack for Descriptors {
     }
 
     fn crowd(&self) -> Crowd {
-        Crowd { clients: 20, ..Crowd::default() }
+        Crowd { clients: 10, ..Crowd::default() }
     }
 
     async fn run(&self, field: &Field) -> Result<(), Failure> {
