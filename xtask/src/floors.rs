@@ -55,6 +55,7 @@ enum Room {
     Server,
     Example,
     Fuzz,
+    Test,
     Xtask,
 }
 
@@ -72,6 +73,7 @@ impl Room {
             None if folder == "fuzz" => Self::Fuzz,
             None if folder == "xtask" => Self::Xtask,
             None if folder.starts_with("examples/") => Self::Example,
+            None if folder.starts_with("tests/") => Self::Test,
             None => return None,
         })
     }
@@ -81,8 +83,12 @@ impl Room {
             Self::Core | Self::Xtask => false,
             Self::Protocol | Self::Transport | Self::Broker => target == Self::Core,
             Self::Client => matches!(target, Self::Core | Self::Protocol),
-            Self::Server => !matches!(target, Self::Server | Self::Example | Self::Fuzz | Self::Xtask),
-            Self::Example | Self::Fuzz => !matches!(target, Self::Example | Self::Fuzz | Self::Xtask),
+            Self::Server => {
+                !matches!(target, Self::Server | Self::Example | Self::Fuzz | Self::Test | Self::Xtask)
+            }
+            Self::Example | Self::Fuzz | Self::Test => {
+                !matches!(target, Self::Example | Self::Fuzz | Self::Test | Self::Xtask)
+            }
         }
     }
 
@@ -92,7 +98,7 @@ impl Room {
             Self::Protocol | Self::Transport | Self::Broker => "tidegate-core only",
             Self::Client => "tidegate-protocol and tidegate-core only",
             Self::Server => "a crate below crates/server",
-            Self::Example | Self::Fuzz => "a crate below examples/",
+            Self::Example | Self::Fuzz | Self::Test => "a crate below examples/ and tests/",
         }
     }
 }

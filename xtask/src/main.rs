@@ -3,6 +3,7 @@
 //! A new command is a file of its own with a `run` (or `Args` with one), a variant of [`Command`] and an
 //! arm in [`main`].
 
+mod attack;
 mod autobahn;
 mod ci;
 mod counts;
@@ -50,7 +51,11 @@ enum Command {
     Sim(sim::Args),
     /// Check that imports between crates only go down
     Floors,
-    /// Install what the SDK tests need, and nothing else
+    /// Attack the real server beside healthy clients
+    Attack(attack::Args),
+    /// Thousands of connections that drop, stall and churn, in rounds
+    Soak(attack::Args),
+    /// Install what the tests need, and nothing else
     Setup,
 }
 
@@ -65,6 +70,8 @@ fn main() -> ExitCode {
         Command::Loom(args) => args.run(&workspace),
         Command::Sim(args) => args.run(&workspace),
         Command::Floors => floors::run(&workspace),
+        Command::Attack(args) => args.run(&workspace, "attack"),
+        Command::Soak(args) => args.run(&workspace, "soak"),
         Command::Setup => setup::run(&workspace),
     });
     match done {

@@ -1,4 +1,4 @@
-//! Installing what the tests of the SDKs need, under cargo's target folder; quick when it is there.
+//! Installing what the tests need that is not Rust, under cargo's target folder; quick when it is there.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -17,7 +17,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     node(workspace)?;
     python(workspace)?;
     chromium()?;
-    prometheus()
+    prometheus()?;
+    faketime()
 }
 
 /// The packages of `tests/sdk/node`, exactly as locked.
@@ -78,11 +79,37 @@ fn debian(package: &str, path: &str, otherwise: &str) -> Result<(), Error> {
     if Path::new(path).exists() {
         return Ok(());
     }
-    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    if !root || !Path::new("/usr/bin/apt-get").exists() {
+    if !may_install() {
         eprintln!("== {path} is missing: install {package} {otherwise}");
         return Ok(());
     }
+    apt(package)
+}
+
+/// What lets the wall clock of one process jump. Only root can install it; anybody else is told, and the attack
+/// that needs it is skipped.
+///
+/// # Errors
+/// When the installation fails.
+pub(crate) fn faketime() -> Result<(), Error> {
+    let folders = fs::read_dir("/usr/lib").map_err(Error::file("/usr/lib"))?;
+    let libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    if libraries.into_iter().any(|library| library.exists()) {
+        return Ok(());
+    }
+    if !may_install() {
+        eprintln!("== libfaketime is missing: install faketime; the attack clock-jumps is skipped without");
+        return Ok(());
+    }
+    apt("faketime")
+}
+
+fn may_install() -> bool {
+    let root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    root && Path::new("/usr/bin/apt-get").exists()
+}
+
+fn apt(package: &str) -> Result<(), Error> {
     step::run(Command::new("apt-get").arg("update"))?;
     step::run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends", package]))
 }

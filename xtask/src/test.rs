@@ -7,7 +7,7 @@ use crate::counts::Counts;
 use crate::error::Error;
 use crate::sdk::Suite;
 use crate::workspace::Workspace;
-use crate::{loom, step};
+use crate::{attack, loom, setup, step};
 
 /// `cargo xtask test [SUITE…] [-- arguments]`
 #[derive(Debug, Default, clap::Args)]
@@ -37,8 +37,12 @@ impl Args {
             keep(loom::Args::short().run(workspace));
         }
         let mut total = Counts::default();
-        match server(workspace) {
+        match server(workspace, "dev") {
             Ok(server) => {
+                if self.suites.is_empty() {
+                    keep(setup::faketime());
+                    keep(attack::quick(workspace, &server));
+                }
                 for suite in self.chosen() {
                     match suite.run(workspace, &server, &self.arguments) {
                         Ok(counts) => total += counts,
@@ -61,13 +65,17 @@ impl Args {
 }
 
 /// Builds the server under test, unless `TIDEGATE_BIN` names one, and returns its path.
-fn server(workspace: &Workspace) -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn server(workspace: &Workspace, profile: &str) -> Result<PathBuf, Error> {
     if let Some(given) = std::env::var_os("TIDEGATE_BIN") {
         return Ok(given.into());
     }
     // The examples stand beside it, where the suites look for them.
-    step::run(&mut workspace.cargo(["build", "-p", "minimal"]))?;
-    let mut build = workspace.cargo(["build", "-p", "tidegate-server", "--bin", "tidegate"]);
+    step::run(&mut workspace.cargo(["build", "-p", "minimal", "--profile", profile]))?;
+    let mut build =
+        workspace.cargo(["build", "-p", "tidegate-server", "--bin", "tidegate", "--profile", profile]);
     build.arg("--message-format=json-render-diagnostics");
     let messages = step::timed("cargo build --bin tidegate", || step::output(&mut build))?;
     let built = messages.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());

@@ -26,6 +26,9 @@ fn the_table_is_the_design() {
     check("examples/minimal", "examples/other", false);
     check("fuzz", "crates/server", true);
     check("examples/minimal", "fuzz", false);
+    check("tests/attacks", "crates/server", true);
+    check("tests/attacks", "examples/minimal", false);
+    check("crates/server", "tests/attacks", false);
     check("xtask", "crates/core", false);
 }
 
