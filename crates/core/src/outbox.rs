@@ -3,6 +3,7 @@ mod crowd;
 mod handle;
 mod lanes;
 mod losses;
+mod rare;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod turn;
@@ -28,6 +29,7 @@ pub(crate) use handle::{Shared, Wake};
 pub use lanes::Lane;
 use lanes::{Attached, Lanes};
 pub use losses::Loss;
+use rare::Rare;
 
 /// Everything that a connection is to write: its control lane, and a lane for each subscription.
 ///
@@ -75,13 +77,8 @@ pub struct Outbox {
     control_bytes: usize,
     /// Calls stay with the handle.
     calls_held: bool,
-    /// Replies that wait for a lane to be read up to a place.
-    deferred: Vec<(Lane, u64, Message)>,
-    /// The end of the message that the socket cut.
-    rest: VecDeque<Bytes>,
-    events: VecDeque<Event>,
+    rare: Option<Box<Rare>>,
     crowd: Crowd,
-    losses: Vec<Loss>,
 }
 
 /// Steps in one batch, written or not, after which no other lane has its turn.
@@ -167,11 +164,8 @@ impl Outbox {
             control: VecDeque::new(),
             control_bytes: 0,
             calls_held: false,
-            deferred: Vec::new(),
-            rest: VecDeque::new(),
-            events: VecDeque::new(),
+            rare: None,
             crowd: Crowd::default(),
-            losses: Vec::new(),
         }
     }
 
@@ -228,7 +222,7 @@ impl Outbox {
         let behind = attached.behind();
         self.crowd.forget(&mut attached.lag);
         drop(attached);
-        if !self.deferred.is_empty() {
+        if self.holds_replies() {
             self.release(lane);
         }
         Some(behind)
@@ -246,13 +240,13 @@ impl Outbox {
 
     /// Whether a reply waits for its lane: what is answered now would overtake it.
     pub fn holds_replies(&self) -> bool {
-        !self.deferred.is_empty()
+        !self.deferred().is_empty()
     }
 
     /// Whether a reply waits for another lane than `lane`: one that follows `lane` would overtake it, or be
     /// overtaken.
     pub fn holds_replies_beside(&self, lane: Option<Lane>) -> bool {
-        self.deferred.iter().any(|(of, ..)| Some(*of) != lane)
+        self.deferred().iter().any(|(of, ..)| Some(*of) != lane)
     }
 
     /// Adds a message to the control lane, which goes before all subscriptions; with `after`, as soon as
@@ -265,7 +259,7 @@ impl Outbox {
         {
             let head = attached.cursor.log().head().sequence;
             if attached.cursor.position().sequence < head {
-                self.deferred.push((lane, head, message));
+                self.rare().deferred.push((lane, head, message));
                 return;
             }
         }
@@ -294,12 +288,15 @@ impl Outbox {
     /// Gives up what is not written: the connection has gone, and only its end is still to be told.
     pub fn discard(&mut self) {
         (self.first, self.control_bytes) = (None, 0);
-        (self.control, self.deferred, self.rest) = Default::default();
+        self.control = VecDeque::new();
+        if let Some(rare) = &mut self.rare {
+            (rare.deferred, rare.rest) = Default::default();
+        }
     }
 
     /// Whether nothing waits to be written but what subscriptions have yet to read.
     pub fn control_is_empty(&self) -> bool {
-        self.first.is_none() && self.control.is_empty() && self.deferred.is_empty() && self.rest.is_empty()
+        self.first.is_none() && self.control.is_empty() && !self.holds_replies() && !self.has_rest()
     }
 
     /// Whether no lane is known to have anything to read.
@@ -327,7 +324,7 @@ impl Outbox {
         if !batch.ends().is_empty() {
             return Poll::Ready(Fill::Batch);
         }
-        match self.events.pop_front() {
+        match self.next_event() {
             Some(event) => Poll::Ready(Fill::Event(event)),
             None => Poll::Pending,
         }
@@ -345,13 +342,13 @@ impl Outbox {
                 // The cut message counts as taken: its rest is the first thing written next.
                 done = *end as usize;
                 steps += 1;
-                self.rest.extend(batch.part(taken, done));
+                self.rare().rest.extend(batch.part(taken, done));
             }
         }
         debug_assert!(done >= taken, "a batch ends with a step");
         let spans = batch.take_spans();
         let count = batch.ends().len();
-        let lost = self.losses.iter().map(|loss| loss.publications).sum::<u64>();
+        let lost = self.lost();
         let mut sum = Taken::default();
         let mut returned = Vec::new();
         for (i, span) in spans.iter().enumerate() {
@@ -368,7 +365,7 @@ impl Outbox {
             self.control_bytes += message.weight();
             match after {
                 Some((lane, place)) if self.waits_for(*lane, *place) => {
-                    self.deferred.insert(0, (*lane, *place, message.clone()));
+                    self.rare().deferred.insert(0, (*lane, *place, message.clone()));
                 }
                 _ => self.control.push_front(message.clone()),
             }
@@ -388,7 +385,7 @@ impl Outbox {
         if self.is_idle() {
             self.shrink();
         }
-        sum.missed = self.losses.iter().map(|loss| loss.publications).sum::<u64>() - lost;
+        sum.missed = self.lost() - lost;
         sum
     }
 
@@ -408,7 +405,7 @@ impl Outbox {
                 if !whole {
                     // Nothing at all was taken: `done` covers a message that was cut.
                     let until = batch.ends()[span.first] as usize;
-                    self.rest.extend(batch.part(0, until));
+                    self.rare().rest.extend(batch.part(0, until));
                 }
             }
             What::Control(..) => {}
@@ -485,7 +482,7 @@ impl Outbox {
             match attached.policy.judge(&behind) {
                 Verdict::End => self.end(lane, End::Behind(behind)),
                 Verdict::Disconnect(why) => {
-                    self.events.push_back(Event::Close(why));
+                    self.rare().events.push_back(Event::Close(why));
                     return;
                 }
                 // Nothing is skipped for who relies on offsets: its client recovers.
@@ -516,7 +513,7 @@ impl Outbox {
 
     /// Takes rung lanes over, and the next event.
     fn collect(&mut self, cx: &Context<'_>, open: Open) -> Option<Event> {
-        if let Some(event) = self.events.pop_front() {
+        if let Some(event) = self.next_event() {
             return Some(event);
         }
         let Self { shared, lanes, ready, .. } = self;
@@ -537,12 +534,13 @@ impl Outbox {
     /// Ends a lane for `why` and says so.
     fn end(&mut self, lane: Lane, why: End) {
         self.cut(lane);
-        self.events.push_back(Event::Ended(lane, why));
+        self.rare().events.push_back(Event::Ended(lane, why));
     }
 
     /// Sends replies that waited for a lane which has gone.
     fn release(&mut self, lane: Lane) {
-        for (_, _, message) in self.deferred.extract_if(.., |(of, _, _)| *of == lane) {
+        let Some(rare) = &mut self.rare else { return };
+        for (_, _, message) in rare.deferred.extract_if(.., |(of, _, _)| *of == lane) {
             self.control.push_back(message);
         }
     }
@@ -552,12 +550,7 @@ impl Outbox {
         if self.control.capacity() > 0 {
             self.control = VecDeque::new();
         }
-        if self.rest.capacity() > 0 {
-            self.rest = VecDeque::new();
-        }
-        if self.deferred.capacity() > 0 {
-            self.deferred = Vec::new();
-        }
+        self.shrink_rare();
     }
 }
 

@@ -19,17 +19,22 @@ impl Lane {
 }
 
 /// The lanes of an outbox: places that are used again, each time under another name.
-#[derive(Default)]
 pub(super) struct Lanes {
     places: Vec<Place>,
-    free: Vec<u32>,
+    /// The first free place; [`NOWHERE`] if there is none.
+    free: u32,
+    used: u32,
 }
 
 /// A place for a lane, and how often it was used.
 struct Place {
     generation: u32,
+    /// Of a free place: the next one.
+    next: u32,
     lane: Option<Attached>,
 }
+
+const NOWHERE: u32 = u32::MAX;
 
 /// What stands in a lane.
 pub(super) struct Attached {
@@ -50,31 +55,30 @@ pub(super) struct Attached {
     pub(super) queued: bool,
 }
 
+impl Default for Lanes {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: NOWHERE, used: 0 }
+    }
+}
+
 impl Lanes {
     /// Adds a lane that reads through the cursor that `take` gets for it.
     pub(super) fn insert<E>(&mut self, take: impl FnOnce(Lane) -> Result<Cursor, E>) -> Result<Lane, E> {
-        let place = match self.free.pop() {
-            Some(place) => place,
-            None => {
-                if self.places.len() == self.places.capacity() {
-                    // Most connections have one subscription or a few: no room for four at once.
-                    self.places.reserve_exact(1 + self.places.len() / 2);
-                }
-                self.places.push(Place { generation: 0, lane: None });
-                u32::try_from(self.places.len() - 1).expect("fewer lanes than 2^32")
+        if self.free == NOWHERE {
+            if self.places.len() == self.places.capacity() {
+                // Most connections have one subscription or a few: no room for four at once.
+                self.places.reserve_exact(1 + self.places.len() / 2);
             }
-        };
-        let lane = Lane { place, generation: self.places[place as usize].generation };
-        match take(lane) {
-            Ok(cursor) => {
-                self.places[place as usize].lane = Some(Attached::reserved(cursor));
-                Ok(lane)
-            }
-            Err(error) => {
-                self.free.push(place);
-                Err(error)
-            }
+            let place = u32::try_from(self.places.len()).expect("fewer lanes than 2^32");
+            self.places.push(Place { generation: 0, next: NOWHERE, lane: None });
+            self.free = place;
         }
+        let free = &mut self.places[self.free as usize];
+        let lane = Lane { place: self.free, generation: free.generation };
+        free.lane = Some(Attached::reserved(take(lane)?));
+        self.free = free.next;
+        self.used += 1;
+        Ok(lane)
     }
 
     pub(super) fn remove(&mut self, lane: Lane) -> Option<Attached> {
@@ -84,7 +88,8 @@ impl Lanes {
         }
         let gone = place.lane.take()?;
         place.generation = place.generation.wrapping_add(1);
-        self.free.push(lane.place);
+        place.next = std::mem::replace(&mut self.free, lane.place);
+        self.used -= 1;
         Some(gone)
     }
 
@@ -103,7 +108,7 @@ impl Lanes {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
+        self.used as usize
     }
 }
 

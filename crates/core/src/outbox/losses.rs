@@ -16,7 +16,7 @@ impl Outbox {
     /// What was lost since the last call, as far as it is certain: gaps whose notice the socket took, and
     /// what ended subscriptions had not read. Nothing in most calls, which then cost nothing.
     pub fn take_losses(&mut self) -> Vec<Loss> {
-        std::mem::take(&mut self.losses)
+        self.rare.as_mut().map(|rare| std::mem::take(&mut rare.losses)).unwrap_or_default()
     }
 
     /// Ends a lane that the client would have read on: what it had not read is lost.
@@ -29,7 +29,8 @@ impl Outbox {
 
     /// The connection ends: what its subscriptions have not read is lost. To be called once.
     pub fn give_up(&mut self) {
-        let Self { lanes, losses, .. } = self;
+        let Self { lanes, rare, .. } = self;
+        let losses = &mut rare.get_or_insert_default().losses;
         for attached in lanes.iter() {
             let publications = attached.behind().publications;
             add(losses, Loss { cause: Cause::Closed, policy: attached.policy.name(), publications });
@@ -37,7 +38,7 @@ impl Outbox {
     }
 
     pub(super) fn lose(&mut self, loss: Loss) {
-        add(&mut self.losses, loss);
+        add(&mut self.rare().losses, loss);
     }
 }
 

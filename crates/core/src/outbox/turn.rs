@@ -11,9 +11,9 @@ const ENTRIES: u64 = 256;
 impl Outbox {
     /// The cut message's rest, and then the control lane.
     pub(super) fn fill_control(&mut self, room: usize, batch: &mut Batch) {
-        if !self.rest.is_empty() {
+        if let Some(rare) = self.rare.as_mut().filter(|rare| !rare.rest.is_empty()) {
             batch.span(What::Rest);
-            for part in self.rest.drain(..) {
+            for part in rare.rest.drain(..) {
                 batch.put(&part);
             }
             batch.step();
@@ -51,7 +51,7 @@ impl Outbox {
 
     /// Reads a lane until the batch has `turn` bytes; returns whether it is to have another turn.
     fn read(&mut self, lane: Lane, turn: usize, batch: &mut Batch) -> bool {
-        let Self { lanes, events, crowd, limits, .. } = self;
+        let Self { lanes, rare, crowd, limits, .. } = self;
         let Some(attached) = lanes.get_mut(lane) else { return false };
         let mut looks = Looks(ENTRIES);
         while batch.len() < turn && looks.0 > 0 {
@@ -91,7 +91,7 @@ impl Outbox {
                 Verdict::End => Way::End,
                 Verdict::Disconnect(why) => {
                     // It is not read any further: what is left is the connection's loss.
-                    events.push_back(Event::Close(why));
+                    rare.get_or_insert_default().events.push_back(Event::Close(why));
                     return false;
                 }
             };
@@ -122,9 +122,9 @@ impl Outbox {
                         return false;
                     }
                     let at = attached.filled.sequence;
-                    if !self.deferred.is_empty() {
+                    if let Some(rare) = rare {
                         for (_, place, message) in
-                            self.deferred.extract_if(.., |(of, place, _)| *of == lane && *place <= at)
+                            rare.deferred.extract_if(.., |(of, place, _)| *of == lane && *place <= at)
                         {
                             self.control_bytes -= message.weight();
                             batch.control(message, Some((lane, place)));
@@ -136,7 +136,7 @@ impl Outbox {
                 }
             }
             if let Some(why) = batch.take_closing() {
-                events.push_back(Event::Close(why));
+                rare.get_or_insert_default().events.push_back(Event::Close(why));
                 return false;
             }
         }

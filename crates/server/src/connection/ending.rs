@@ -35,7 +35,7 @@ impl<C: Connection> Driver<C> {
             self.outbox.reply(push, None);
         }
         self.farewell(&why);
-        self.phase = Phase::Closing(why, now + self.app.settings().close_timeout);
+        self.phase = Phase::Closing(Box::new(why), now + self.app.settings().close_timeout);
     }
 
     /// Its last words are said, or being said.
@@ -60,7 +60,7 @@ impl<C: Connection> Driver<C> {
         let work = self.work.take();
         if let Some(work) = work.filter(|_| std::mem::take(&mut self.greeting)) {
             // The others are of channels, and know their order among themselves.
-            self.chores.push_front(Box::pin(async move {
+            self.chores.add_first(Box::pin(async move {
                 work.await;
             }));
         }
@@ -75,7 +75,7 @@ impl<C: Connection> Driver<C> {
             // Not yet rung, perhaps: the fan-out may still be on its way to this connection.
             && self.outbox.unread_publications() == 0
         {
-            let why = why.clone();
+            let why = (**why).clone();
             self.close(why, now);
             cx.waker().wake_by_ref();
         }
@@ -84,7 +84,7 @@ impl<C: Connection> Driver<C> {
         {
             match self.io.poll_shutdown(cx) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(_)) => return Poll::Ready(why.clone()),
+                Poll::Ready(Err(_)) => return Poll::Ready((**why).clone()),
                 Poll::Ready(Ok(())) => {
                     self.phase = Phase::Waiting(why.clone(), *until);
                     // To be read until the client closes.
@@ -122,7 +122,7 @@ impl<C: Connection> Driver<C> {
             session,
             client,
             mut registration,
-            chores,
+            mut chores,
             announced,
             mut outbox,
             _permit: permit,
@@ -138,7 +138,7 @@ impl<C: Connection> Driver<C> {
         tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "closed");
         let told = async {
             let channels = async {
-                for chore in chores {
+                for chore in chores.take() {
                     contained(&client.id, "a broker", chore).await;
                 }
                 for Held { channel, known, .. } in held {

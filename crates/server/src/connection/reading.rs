@@ -164,7 +164,7 @@ impl<C: Connection> Driver<C> {
         // The client closes: answer its close frame (RFC 6455 §5.5.1), and do not wait.
         self.deaf = true;
         self.farewell(&Disconnect { code, reason: "".into() });
-        self.phase = Phase::Closing(self.reason(CLOSED), now + self.app.settings().close_timeout);
+        self.phase = Phase::Closing(Box::new(self.reason(CLOSED)), now + self.app.settings().close_timeout);
         Ok(())
     }
 
