@@ -96,7 +96,7 @@ def site(tmp_path_factory):
                     server.api("publish", {"channel": "big", "data": LARGE})
                 # It has not read what its socket did not take: that is lost, and counted.
                 server.api("disconnect", {"user": "", "client": client})
-                until(lambda: prometheus.value("tidegate_missed_total{cause='closed'}") > 0, "a loss")
+                until(lambda: prometheus.value("sum(tidegate_missed_total{cause='closed'})") > 0, "a loss")
                 until(lambda: prometheus.value("sum(rate(tidegate_delivered_total[30s]))") > 0, "deliveries")
                 yield prometheus
         finally:
