@@ -47,13 +47,25 @@ struct Member {
     network: IpAddr,
     /// Requests under way: at most one over HTTP/1.1.
     requests: usize,
+    asked: bool,
     /// Since when it has asked, or been silent.
     since: Instant,
     given_up: CancellationToken,
 }
 
-/// Whether it asks, since when, and which it is.
-type Rank = (bool, Instant, u64);
+/// What it does, since when, and which it is.
+type Rank = (Doing, Instant, u64);
+
+/// What a connection does, those to give up first come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Doing {
+    /// It has asked nothing yet.
+    Silence,
+    /// It has asked, and is kept open for more: a publisher between two publications.
+    Pause,
+    /// A request is under way.
+    Request,
+}
 
 /// A connection's place. Dropping it frees the place.
 #[derive(Debug)]
@@ -119,7 +131,7 @@ impl Places {
         let given_up = CancellationToken::new();
         state.last += 1;
         let id = state.last;
-        let member = Member { network, requests: 0, since: now, given_up: given_up.clone() };
+        let member = Member { network, requests: 0, asked: false, since: now, given_up: given_up.clone() };
         state.networks.entry(network).or_default().insert(member.rank(id));
         state.members.insert(id, member);
         drop(state);
@@ -173,7 +185,7 @@ impl State {
         let Some(member) = self.members.get_mut(&id) else { return };
         let before = member.rank(id);
         change(&mut member.requests);
-        member.since = now;
+        (member.asked, member.since) = (true, now);
         let after = member.rank(id);
         let ranks = self.networks.entry(member.network).or_default();
         ranks.remove(&before);
@@ -183,7 +195,12 @@ impl State {
 
 impl Member {
     fn rank(&self, id: u64) -> Rank {
-        (self.requests > 0, self.since, id)
+        let doing = match self.requests {
+            0 if !self.asked => Doing::Silence,
+            0 => Doing::Pause,
+            _ => Doing::Request,
+        };
+        (doing, self.since, id)
     }
 }
 
@@ -214,6 +231,6 @@ impl Drop for Asking {
 }
 
 /// Whether it may be given up: it is silent, or it has asked long ago.
-fn expendable((asks, since, _): &Rank, now: Instant) -> bool {
-    !asks || now.saturating_duration_since(*since) >= PATIENCE
+fn expendable((doing, since, _): &Rank, now: Instant) -> bool {
+    *doing != Doing::Request || now.saturating_duration_since(*since) >= PATIENCE
 }

@@ -82,3 +82,15 @@ async fn places_come_back() {
     drop(asking);
     assert!(places.lock().members.is_empty() && places.lock().networks.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_silent_go_before_those_who_have_asked() {
+    let places = places(2, 0);
+    let publisher = enter(&places, "10.0.0.1", false).unwrap();
+    drop(publisher.ask());
+    pass(5).await;
+    let silent = enter(&places, "10.0.0.1", false).unwrap();
+    pass(2).await;
+    enter(&places, "10.0.0.1", false).unwrap();
+    assert_eq!((gone(&publisher), gone(&silent)), (false, true));
+}
