@@ -3,6 +3,7 @@ mod connecting;
 mod contained;
 mod ending;
 mod life;
+mod prolonging;
 mod questions;
 mod reading;
 mod requests;
@@ -17,6 +18,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tidegate_core::call::Call;
 use tidegate_core::outbox::{Event, Limits, Outbox};
 use tidegate_core::protocol::{Action, Push, Session};
@@ -87,6 +90,8 @@ struct Driver<C> {
     times: Times,
     /// The request being done, a step at a time.
     work: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
+    /// Lives that are being prolonged without the client's doing, beside its requests.
+    prolonging: Option<Box<Prolonging>>,
     /// What is to be told to others, in order, while the client goes on.
     chores: Chores,
     /// What the application asks for next; the rest waits with the outbox.
@@ -106,6 +111,8 @@ struct Driver<C> {
     stalled: Option<Box<Stall>>,
     /// When the connection expires, if it is not refreshed.
     expires: Option<Instant>,
+    /// Its life is prolonged by the server, and the client does not know of it.
+    server_refresh: bool,
     /// When presence is told again, and expired subscriptions are looked for.
     upkeep: Option<Instant>,
     phase: Phase,
@@ -122,6 +129,9 @@ struct Turn {
     read: usize,
     writes: usize,
 }
+
+/// Questions whether lives go on. A backend that hangs must not hold up what the client asks for.
+type Prolonging = FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send>>>;
 
 /// How a connection lives, and ends. Reasons are boxed: most of its time it has none.
 enum Phase {
@@ -179,6 +189,7 @@ impl<C: Connection> Driver<C> {
             held: None,
             times: Times::new(app.started, now),
             work: None,
+            prolonging: None,
             chores: Chores::default(),
             call: None,
             timer: Timer::new(&app.wheel),
@@ -189,6 +200,7 @@ impl<C: Connection> Driver<C> {
             control: None,
             stalled: None,
             expires: None,
+            server_refresh: false,
             upkeep: None,
             phase: Phase::Live,
             _permit: permit,
@@ -290,6 +302,22 @@ impl<C: Connection> Driver<C> {
                 Err(panic) => {
                     tracing::error!(client = self.id(), %panic, "a broker has panicked");
                     self.chores.done();
+                    return Ok(true);
+                }
+            }
+        }
+        if let Some(prolonging) = &mut self.prolonging {
+            match caught(|| prolonging.poll_next_unpin(cx)) {
+                Ok(Poll::Pending) => {}
+                Ok(Poll::Ready(None)) => self.prolonging = None,
+                Ok(Poll::Ready(Some(step))) => {
+                    self.step(step, now);
+                    return Ok(true);
+                }
+                Err(panic) => {
+                    tracing::error!(client = self.id(), %panic, "closing: a refresh has panicked");
+                    self.prolonging = None;
+                    self.close(INTERNAL, now);
                     return Ok(true);
                 }
             }
@@ -403,7 +431,7 @@ impl<C: Connection> Driver<C> {
         }
         if self.expires.is_some_and(|at| at <= now) {
             self.expires = None;
-            self.close(EXPIRED, now);
+            self.expired(now);
         }
         if self.upkeep.is_some_and(|at| at <= now) {
             self.upkeep(now);

@@ -3,9 +3,13 @@
 //! A token is judged in this order: its form, its signature, its issuer and audience, its times. Nothing here
 //! shows a token or a key: [`TokenError`] holds fixed texts only.
 
+mod algorithm;
 mod claims;
 mod jwks;
 mod keys;
+mod new;
+mod report;
+mod signer;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -16,11 +20,18 @@ use tidegate_core::call::Overrides;
 use crate::config;
 use crate::rules::RulesError;
 
+pub use new::NewToken;
+pub use report::{Kind, Report};
+pub use signer::{Signer, SignerError};
+
+pub(crate) use report::{Reader, moment as report_moment};
+
 use claims::Claims;
 use keys::{Header, Keys};
 
 /// Verifies tokens by the keys of one section of the configuration.
 pub(crate) struct Verifier {
+    section: String,
     keys: Keys,
     skip_signature: bool,
     issuer: Named,
@@ -93,6 +104,7 @@ impl Verifier {
         skip_signature: bool,
     ) -> Result<Self, RulesError> {
         Ok(Self {
+            section: section.to_owned(),
             keys: Keys::new(section, token)?,
             skip_signature,
             issuer: Named::new(section, "issuer", &token.issuer, &token.issuer_regex)?,
@@ -132,6 +144,14 @@ impl Verifier {
             overrides: claims.overrides(),
             user: claims.user,
         })
+    }
+
+    /// The key that a token is signed with, as the configuration names it.
+    pub(crate) async fn key_of(&self, token: &str, now: i64) -> Result<String, TokenError> {
+        let (message, signature) = token.rsplit_once('.').ok_or(NOT_A_TOKEN)?;
+        let (header, _) = message.split_once('.').ok_or(NOT_A_TOKEN)?;
+        let key = self.keys.check(&Header::parse(header)?, message.as_bytes(), signature, now).await?;
+        Ok(format!("{}.{key}", self.section))
     }
 
     /// The claims of a token with the right signature, issuer and audience.

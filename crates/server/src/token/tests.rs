@@ -1,4 +1,5 @@
 mod jwks;
+mod made;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
@@ -316,7 +317,7 @@ fn keys_that_make_no_sense_are_named() {
     );
     check_refused(
         |config| config.ecdsa_public_key = rsa,
-        "client.token.ecdsa_public_key is something else; expected a P-256 or P-384 public key as PEM (P-521 and ES512 are not implemented)",
+        "client.token.ecdsa_public_key is something else; expected a P-256, P-384 or P-521 public key as PEM",
     );
     check_refused(
         |config| config.issuer_regex = "(".into(),

@@ -103,7 +103,7 @@ impl Authenticator for Rules {
     }
 
     async fn publish(&self, _: &Client, _: &Channel, _: &Bytes, _: bool) -> Result<PublishGrant, Refusal> {
-        Ok(PublishGrant { data: None, options: self.options() })
+        Ok(PublishGrant { options: self.options(), ..Default::default() })
     }
 
     async fn history(&self, _: &Client, _: &Channel, _: bool) -> Result<HistoryBounds, Refusal> {

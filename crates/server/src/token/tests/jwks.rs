@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 /// A server of one answer, and how often it was asked.
-async fn serve(answer: String) -> (String, Arc<AtomicUsize>) {
+pub(super) async fn serve(answer: String) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
     let asked = Arc::new(AtomicUsize::new(0));
@@ -25,7 +25,7 @@ async fn serve(answer: String) -> (String, Arc<AtomicUsize>) {
     (url, asked)
 }
 
-fn ok(body: &str) -> String {
+pub(super) fn ok(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
 
