@@ -390,7 +390,7 @@ def test_explained_by_the_binary(tokens):
         (signed({"sub": "ann"}), ["connecting", '"sub": "ann"', "by client.token.hmac_secret_key", "accepted"]),
         (signed({"sub": "ann", "channel": "$a"}), ["subscribing", 'user "ann" is subscribed to $a']),
         (signed({"sub": "ann"}, {"alg": "RS256"}, by_rsa(RSA)), ["by client.token.rsa_public_key", "accepted"]),
-        (signed({"sub": "ann", "exp": ago(90)}), ["1 minute 30", "ago", "refused: error 109"]),
+        (signed({"sub": "ann", "exp": ago(90)}), ["1 minute", "ago", "refused: error 109"]),
         (signed({"sub": "ann"}, sign=by_hmac("another")), ["not accepted", "refused: disconnect 3500"]),
         ("nonsense", ["none that can be read", "refused: disconnect 3500"]),
     ]:

@@ -1,12 +1,9 @@
 //! TLS towards the backend.
 
-use std::fs;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::{Certificate, ClientBuilder, Identity};
 
 use crate::config::ProxyTls;
+use crate::http::load_pem;
 use crate::rules::RulesError;
 
 /// Has `builder` do TLS as `tls`, the section `key`, says.
@@ -23,7 +20,7 @@ pub(super) fn configure(
     }
     if !tls.server_ca_pem.is_empty() {
         let key = format!("{key}.server_ca_pem");
-        let pem = load(&key, &tls.server_ca_pem)?;
+        let pem = load_pem(&key, &tls.server_ca_pem, true)?;
         let authorities = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
         builder = builder.tls_certs_only(authorities.ok_or_else(|| wrong(&key, "certificates as PEM"))?);
     }
@@ -37,9 +34,9 @@ pub(super) fn configure(
         });
     }
     if !certificate.is_empty() {
-        let mut pem = load(&format!("{key}.cert_pem"), certificate)?;
+        let mut pem = load_pem(&format!("{key}.cert_pem"), certificate, true)?;
         pem.push(b'\n');
-        pem.extend(load(&format!("{key}.key_pem"), secret.expose())?);
+        pem.extend(load_pem(&format!("{key}.key_pem"), secret.expose(), false)?);
         let identity = Identity::from_pem(&pem);
         let expected = "a certificate and its private key, as PEM";
         builder = builder.identity(identity.map_err(|_| wrong(&format!("{key}.cert_pem"), expected))?);
@@ -51,23 +48,6 @@ pub(super) fn configure(
     Ok(builder)
 }
 
-/// The PEM that `text` is, or is the base64 of, or names a file of.
-fn load(key: &str, text: &str) -> Result<Vec<u8>, RulesError> {
-    if text.contains(BEGIN) {
-        return Ok(text.as_bytes().to_vec());
-    }
-    let digits: String = text.split_whitespace().collect();
-    if let Ok(decoded) = STANDARD.decode(digits)
-        && decoded.windows(BEGIN.len()).any(|part| part == BEGIN.as_bytes())
-    {
-        return Ok(decoded);
-    }
-    // Only what is a file: reading a pipe would wait for its other end.
-    let found = fs::metadata(text).is_ok_and(|found| found.is_file());
-    let read = found.then(|| fs::read(text).ok()).flatten();
-    read.ok_or_else(|| wrong(key, "a file that can be read, PEM, or base64 of PEM"))
-}
-
 fn wrong(key: &str, expected: &str) -> RulesError {
     RulesError::BadValue {
         key: key.to_owned(),
@@ -75,5 +55,3 @@ fn wrong(key: &str, expected: &str) -> RulesError {
         expected: expected.to_owned(),
     }
 }
-
-const BEGIN: &str = "-----BEGIN ";

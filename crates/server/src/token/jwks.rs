@@ -40,22 +40,13 @@ impl Jwks {
             found: format!("{url:?}"),
             expected: expected.to_owned(),
         };
-        if url.contains("{{") {
-            return Err(wrong("a URL without placeholders, which this version does not implement"));
-        }
-        let parsed = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            // Whoever can redirect could choose the keys.
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        Ok(Self {
-            url: parsed.ok_or_else(|| wrong("a URL that starts with http:// or https://"))?,
-            client: client.map_err(|_| wrong("a system with certificates of authorities"))?,
-            state: Mutex::default(),
-            fetching: tokio::sync::Mutex::new(()),
-        })
+        let url = parsed(url).ok_or_else(|| wrong("a URL that starts with http:// or https://"))?;
+        Ok(Self::at(url, client().map_err(|_| wrong("a system with certificates of authorities"))?))
+    }
+
+    /// The set at `url`, fetched by `client`, in time.
+    pub(super) fn at(url: reqwest::Url, client: reqwest::Client) -> Self {
+        Self { url, client, state: Mutex::default(), fetching: tokio::sync::Mutex::new(()) }
     }
 
     /// The key of this id for this algorithm.
@@ -134,6 +125,21 @@ impl Jwks {
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// A URL of HTTP.
+pub(super) fn parsed(url: &str) -> Option<reqwest::Url> {
+    reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// What fetches sets.
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        // Whoever can redirect could choose the keys.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
 }
 
 /// The usable keys of a set; others are passed over, for a set may have keys for others.

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use super::TokenError;
 use super::algorithm::{Algorithm, ES256, ES384, ES512, HMAC, Material, RSA};
 use super::jwks::Jwks;
+use super::sets::{self, Groups, Sets};
 use crate::config;
 use crate::rules::RulesError;
 
@@ -35,6 +36,8 @@ pub(super) enum Keys {
     Static(Vec<Key>),
     /// Keys of a set that is fetched. The others do not count then, as in v6.
     Fetched(Jwks),
+    /// Keys of the set that the token's issuer or audience names.
+    Chosen(Sets),
 }
 
 /// A key, and what it may be used for.
@@ -51,6 +54,11 @@ impl Keys {
     pub(super) fn new(section: &str, token: &config::Token) -> Result<Self, RulesError> {
         if !token.jwks_public_endpoint.is_empty() {
             let key = format!("{section}.jwks_public_endpoint");
+            if sets::has_placeholders(&token.jwks_public_endpoint) {
+                let expressions = [&*token.issuer_regex, &*token.audience_regex];
+                let any = token.insecure_skip_jwks_endpoint_safety_check;
+                return Ok(Self::Chosen(Sets::new(&key, &token.jwks_public_endpoint, &expressions, any)?));
+            }
             return Ok(Self::Fetched(Jwks::new(&key, &token.jwks_public_endpoint)?));
         }
         let mut keys = Vec::new();
@@ -96,6 +104,7 @@ impl Keys {
         header: &Header,
         message: &[u8],
         signature: &str,
+        groups: &Groups,
         now: i64,
     ) -> Result<&'static str, TokenError> {
         let algorithm = Algorithm::named(&header.alg).ok_or(TokenError::Invalid("an unknown algorithm"))?;
@@ -106,11 +115,8 @@ impl Keys {
                 .filter(|key| key.until.is_none_or(|until| now <= until))
                 .find(|key| key.key.signed(algorithm, message, signature))
                 .map(|key| key.name),
-            Self::Fetched(set) => {
-                let id = header.kid.as_deref().ok_or(TokenError::Invalid("no key id"))?;
-                let key = set.find(id, algorithm).await?;
-                key.key.signed(algorithm, message, signature).then_some(key.name)
-            }
+            Self::Fetched(set) => set.signed(header, algorithm, message, signature).await?,
+            Self::Chosen(sets) => sets.of(groups)?.signed(header, algorithm, message, signature).await?,
         };
         signed.ok_or(TokenError::Invalid("another signature"))
     }
@@ -121,6 +127,21 @@ fn not_pem(section: &str, key: &str, expected: &str) -> RulesError {
         key: format!("{section}.{key}"),
         found: "something else".to_owned(),
         expected: expected.to_owned(),
+    }
+}
+
+impl Jwks {
+    /// The name of the key that a signature is of; `None` if it is of another.
+    async fn signed(
+        &self,
+        header: &Header,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &str,
+    ) -> Result<Option<&'static str>, TokenError> {
+        let id = header.kid.as_deref().ok_or(TokenError::Invalid("no key id"))?;
+        let key = self.find(id, algorithm).await?;
+        Ok(key.key.signed(algorithm, message, signature).then_some(key.name))
     }
 }
 

@@ -52,7 +52,7 @@ fn settings_that_make_no_sense_are_named() {
             options.http.tls.enabled = true;
             options.http.tls.server_ca_pem = "/nowhere".to_owned();
         },
-        "rpc.proxy.http.tls.server_ca_pem is something else; expected a file that can be read, PEM, or base64 of PEM",
+        "rpc.proxy.http.tls.server_ca_pem is \"/nowhere\": No such file or directory (os error 2); expected a file, PEM, or base64 of PEM",
     );
     check(
         |options| {
