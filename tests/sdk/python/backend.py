@@ -14,7 +14,8 @@ class Backend:
 
     HANG = object()
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        self._scheme = "https" if tls else "http"
         self.answers = {}
         self._asked = []
         self._news = threading.Condition()
@@ -33,12 +34,17 @@ class Backend:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
+        self._http.handle_error = lambda *_: None  # handshakes that fail, as tests want
+        if tls:
+            self._http.socket = tls.wrap_socket(
+                self._http.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.port = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
         self._thread.start()
 
     def url(self, hook):
-        return f"http://127.0.0.1:{self.port}/{hook}"
+        return f"{self._scheme}://127.0.0.1:{self.port}/{hook}"
 
     def proxy(self, hook, **options):
         """The configuration of a proxy that asks for this hook."""
@@ -92,9 +98,9 @@ class Backend:
 
 
 @contextlib.contextmanager
-def answering(**answers):
-    """A backend for the length of a block."""
-    backend = Backend()
+def answering(tls=None, **answers):
+    """A backend for the length of a block; with `tls`, a context, over TLS."""
+    backend = Backend(tls)
     backend.answers.update(answers)
     try:
         yield backend

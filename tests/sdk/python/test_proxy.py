@@ -1,12 +1,19 @@
 """Hooks: the application's backend is asked, and does not always answer."""
 
+import base64
+import datetime
+import ipaddress
 import json
 import os
 import signal
+import ssl
 import time
 
 import pytest
 from centrifuge.exceptions import ReplyError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from backend import Backend, answering
 from server import serving
@@ -395,3 +402,57 @@ def test_healthy_clients_beside_bad_backends():
             for wire in wires:
                 assert [wire.reply()["error"] for _ in range(3)] == [INTERNAL] * 3
                 wire.__exit__()
+
+
+def authority():
+    """An authority, and a certificate of 127.0.0.1 by it with its key, as PEM."""
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in ("authority", "backend")]
+    made = []
+    for name, key in zip(names, keys):
+        built = x509.CertificateBuilder().subject_name(name).issuer_name(names[0]).public_key(key.public_key())
+        built = built.serial_number(x509.random_serial_number())
+        built = built.not_valid_before(now - day).not_valid_after(now + day)
+        built = built.add_extension(x509.BasicConstraints(ca=not made, path_length=None), critical=True)
+        if made:
+            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+            built = built.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        made.append(built.sign(keys[0], hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode())
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return *made, keys[1].private_bytes(*form).decode()
+
+
+def test_a_backend_behind_tls(tmp_path):
+    (mine, cert, key), (its, own_cert, own_key), (other, _, _) = authority(), authority(), authority()
+    file, key_file, authority_file = (tmp_path / f"{name}.pem" for name in ("cert", "key", "authority"))
+    authority_file.write_text(mine)
+    file.write_text(cert)
+    key_file.write_text(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, key_file)
+    strict = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    strict.load_cert_chain(file, key_file)
+    strict.verify_mode = ssl.CERT_REQUIRED
+    strict.load_verify_locations(cadata=its)
+    in_base64 = base64.b64encode(mine.encode()).decode()
+    with_own = {"enabled": True, "server_ca_pem": mine, "cert_pem": own_cert, "key_pem": own_key}
+    for tls, options, works in [
+        (context, {}, False),
+        (context, {"enabled": True}, False),
+        (context, {"enabled": True, "server_ca_pem": str(authority_file)}, True),
+        (context, {"enabled": True, "server_ca_pem": in_base64}, True),
+        (context, {"enabled": True, "server_ca_pem": other}, False),
+        (context, {"enabled": False, "server_ca_pem": mine}, False),
+        (context, {"enabled": True, "insecure_skip_verify": True}, True),
+        (strict, {"enabled": True, "server_ca_pem": mine}, False),
+        (strict, with_own, True),
+    ]:
+        with answering(tls, connect={"result": {"user": "ann"}}) as backend:
+            with serving(config(backend, timeout="20s", http={"tls": options})) as server, Wire(server) as wire:
+                wire.say('{"id":1,"connect":{}}')
+                reply = wire.reply()
+                assert ("connect" in reply) == works, (options, reply, server.log())
+                assert works or reply["error"] == INTERNAL
+                assert key not in server.log() and own_key not in server.log()
