@@ -76,8 +76,6 @@ async fn statuses_are_what_the_configuration_makes_of_them() {
         ("404 Not Found", FAILED),
         ("500 Oops", FAILED),
         ("204 No Content", FAILED),
-        // Nowhere else is asked.
-        ("302 Found\r\nlocation: http://127.0.0.1:1/", FAILED),
     ] {
         let backend = Backend::writing(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")).await;
         let proxy = proxy(&backend, |options| {
@@ -89,6 +87,15 @@ async fn statuses_are_what_the_configuration_makes_of_them() {
         });
         assert_eq!(said(proxy.rpc(&client(None), "sum", &"1".into()).await), expected, "{status}");
     }
+}
+
+#[tokio::test]
+async fn nobody_else_is_asked() {
+    let elsewhere = Backend::saying(r#"{"result":{}}"#).await;
+    let away = format!("HTTP/1.1 307 Moved\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", elsewhere.url);
+    let backend = Backend::writing(away).await;
+    assert_eq!(said(proxy(&backend, |_| {}).rpc(&client(None), "sum", &"1".into()).await), FAILED);
+    assert!(elsewhere.asked().is_empty());
 }
 
 #[tokio::test]
