@@ -18,8 +18,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use tidegate_core::call::Call;
 use tidegate_core::outbox::{Event, Limits, Outbox};
 use tidegate_core::protocol::{Action, Push, Session};
@@ -34,6 +32,7 @@ use crate::time::now;
 use crate::wheel::Timer;
 use chores::Chores;
 use contained::caught;
+use prolonging::Life;
 use reading::{Ahead, Rate};
 use requests::Step;
 use subscriptions::Subscriptions;
@@ -90,8 +89,6 @@ struct Driver<C> {
     times: Times,
     /// The request being done, a step at a time.
     work: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
-    /// Lives that are being prolonged without the client's doing, beside its requests.
-    prolonging: Option<Box<Prolonging>>,
     /// What is to be told to others, in order, while the client goes on.
     chores: Chores,
     /// What the application asks for next; the rest waits with the outbox.
@@ -109,10 +106,8 @@ struct Driver<C> {
     control: Option<Box<Rate>>,
     /// Since when the socket has taken nothing, or too little.
     stalled: Option<Box<Stall>>,
-    /// When the connection expires, if it is not refreshed.
-    expires: Option<Instant>,
-    /// Its life is prolonged by the server, and the client does not know of it.
-    server_refresh: bool,
+    /// That it expires; `None` as long as nothing of it does.
+    life: Option<Box<Life>>,
     /// When presence is told again, and expired subscriptions are looked for.
     upkeep: Option<Instant>,
     phase: Phase,
@@ -129,9 +124,6 @@ struct Turn {
     read: usize,
     writes: usize,
 }
-
-/// Questions whether lives go on. A backend that hangs must not hold up what the client asks for.
-type Prolonging = FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send>>>;
 
 /// How a connection lives, and ends. Reasons are boxed: most of its time it has none.
 enum Phase {
@@ -189,7 +181,6 @@ impl<C: Connection> Driver<C> {
             held: None,
             times: Times::new(app.started, now),
             work: None,
-            prolonging: None,
             chores: Chores::default(),
             call: None,
             timer: Timer::new(&app.wheel),
@@ -199,8 +190,7 @@ impl<C: Connection> Driver<C> {
             unfinished: None,
             control: None,
             stalled: None,
-            expires: None,
-            server_refresh: false,
+            life: None,
             upkeep: None,
             phase: Phase::Live,
             _permit: permit,
@@ -306,21 +296,8 @@ impl<C: Connection> Driver<C> {
                 }
             }
         }
-        if let Some(prolonging) = &mut self.prolonging {
-            match caught(|| prolonging.poll_next_unpin(cx)) {
-                Ok(Poll::Pending) => {}
-                Ok(Poll::Ready(None)) => self.prolonging = None,
-                Ok(Poll::Ready(Some(step))) => {
-                    self.step(step, now);
-                    return Ok(true);
-                }
-                Err(panic) => {
-                    tracing::error!(client = self.id(), %panic, "closing: a refresh has panicked");
-                    self.prolonging = None;
-                    self.close(INTERNAL, now);
-                    return Ok(true);
-                }
-            }
+        if self.poll_prolonging(cx, now) {
+            return Ok(true);
         }
         if let Some(work) = &mut self.work {
             match caught(|| work.as_mut().poll(cx)) {
@@ -429,8 +406,7 @@ impl<C: Connection> Driver<C> {
         if let Poll::Ready(why) = self.judge_reading(now) {
             return Poll::Ready(why);
         }
-        if self.expires.is_some_and(|at| at <= now) {
-            self.expires = None;
+        if self.expires().is_some_and(|at| at <= now) {
             self.expired(now);
         }
         if self.upkeep.is_some_and(|at| at <= now) {
@@ -446,7 +422,7 @@ impl<C: Connection> Driver<C> {
             Phase::Live => self.session.deadline(),
             Phase::Draining(_) => None,
         };
-        let deadlines = [phase, self.stall_deadline(), self.reading_deadline(), self.expires, self.upkeep];
+        let deadlines = [phase, self.stall_deadline(), self.reading_deadline(), self.expires(), self.upkeep];
         if let Some(next) = deadlines.into_iter().flatten().min()
             && self.armed.is_none_or(|armed| next < armed)
         {

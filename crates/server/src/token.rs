@@ -1,7 +1,7 @@
 //! Tokens: JSON Web Tokens that say who connects, and who may subscribe.
 //!
 //! A token is judged in this order: its form, its signature, its issuer and audience, its times. Nothing here
-//! shows a token or a key: [`TokenError`] holds fixed texts only.
+//! shows a token or a key: errors hold fixed texts only.
 
 mod algorithm;
 mod claims;

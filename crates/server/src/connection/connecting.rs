@@ -96,7 +96,9 @@ impl<C: Connection> Driver<C> {
         }
         self.registration = Some(registration);
         self.client = Some(client.clone());
-        self.server_refresh = identity.expire_at > 0 && !identity.client_refresh;
+        if identity.expire_at > 0 && !identity.client_refresh {
+            self.life.get_or_insert_default().by_server = true;
+        }
         self.expire_at(identity.expire_at, now);
         tracing::debug!(client = %id, user = %identity.user, transport, "connected");
         let connected = Connected {

@@ -1,6 +1,6 @@
 //! What goes on while a connection lives: being known to others, and expiring.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tidegate_core::call::RefreshCall;
 use tidegate_core::protocol::Push;
@@ -10,7 +10,7 @@ use tidegate_core::{Channel, Kind};
 use super::subscriptions::{Held, Known};
 use super::{Driver, EXPIRED};
 use crate::app::App;
-use crate::time::{now, ttl, unix_millis, until};
+use crate::time::{now, ttl, unix_millis};
 
 impl<C: Connection> Driver<C> {
     /// Makes the client known in a channel, where it is to be.
@@ -81,13 +81,6 @@ impl<C: Connection> Driver<C> {
         if self.upkeep.is_none() && self.subscriptions.iter().any(needed) {
             self.upkeep = Some(now + self.app.settings().presence_update_interval);
         }
-    }
-
-    /// Lets the connection live until a moment in seconds since 1970, or for ever.
-    pub(super) fn expire_at(&mut self, expire_at: i64, now: Instant) {
-        let grace =
-            if self.server_refresh { Duration::ZERO } else { self.app.settings().expired_close_delay };
-        self.expires = (expire_at > 0).then(|| now + until(expire_at) + grace);
     }
 
     pub(super) fn refresh(&mut self, call: &RefreshCall, now: Instant) {

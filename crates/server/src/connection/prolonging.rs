@@ -1,23 +1,90 @@
 //! Lives that are over, or go on: the connection's and its subscriptions'.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tidegate_core::transport::Connection;
 use tidegate_core::{Channel, Client, ClientInfo, Disconnect, Refreshed, Refusal};
 
+use super::contained::caught;
 use super::requests::Step;
-use super::{Driver, EXPIRED, Phase};
+use super::{Driver, EXPIRED, INTERNAL, Phase};
+use crate::time::until;
 
 const SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(2501, "subscription expired");
 const SERVER_SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(3006, "subscription expired");
 
+/// When a connection is over, and what is being asked about it and its subscriptions.
+#[derive(Default)]
+pub(super) struct Life {
+    /// When it is over, if it is not prolonged.
+    pub(super) expires: Option<Instant>,
+    /// The server prolongs it, and the client does not know of it.
+    pub(super) by_server: bool,
+    /// Questions whether lives go on. A backend that hangs must not hold up what the client asks for.
+    prolonging: Option<FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send>>>>,
+}
+
 impl<C: Connection> Driver<C> {
+    /// When the connection is over, if it is not prolonged.
+    pub(super) fn expires(&self) -> Option<Instant> {
+        self.life.as_ref()?.expires
+    }
+
+    /// Lets the connection live until a moment in seconds since 1970, or for ever.
+    pub(super) fn expire_at(&mut self, expire_at: i64, now: Instant) {
+        if expire_at == 0 && self.life.is_none() {
+            return;
+        }
+        let patience = self.app.settings().expired_close_delay;
+        let life = self.life.get_or_insert_default();
+        let grace = if life.by_server { Duration::ZERO } else { patience };
+        life.expires = (expire_at > 0).then(|| now + until(expire_at) + grace);
+    }
+
+    /// Goes on with what was said of a life; false if nothing was.
+    pub(super) fn poll_prolonging(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Some(life) = &mut self.life else { return false };
+        let Some(prolonging) = &mut life.prolonging else { return false };
+        match caught(|| prolonging.poll_next_unpin(cx)) {
+            Ok(Poll::Pending) => false,
+            Ok(Poll::Ready(None)) => {
+                life.prolonging = None;
+                false
+            }
+            Ok(Poll::Ready(Some(step))) => {
+                self.step(step, now);
+                true
+            }
+            Err(panic) => {
+                life.prolonging = None;
+                tracing::error!(client = self.id(), %panic, "closing: a refresh has panicked");
+                self.close(INTERNAL, now);
+                true
+            }
+        }
+    }
+
+    /// Asks no more.
+    pub(super) fn stop_prolonging(&mut self) {
+        if let Some(life) = &mut self.life {
+            life.prolonging = None;
+        }
+    }
+
     /// The connection's time is over: who prolongs it is asked, or it ends.
     pub(super) fn expired(&mut self, now: Instant) {
-        let client = self.client.clone().filter(|_| self.server_refresh && matches!(self.phase, Phase::Live));
+        if let Some(life) = &mut self.life {
+            life.expires = None;
+        }
+        let by_server = self.life.as_ref().is_some_and(|life| life.by_server);
+        let client = self.client.clone().filter(|_| by_server && matches!(self.phase, Phase::Live));
         let Some(client) = client else { return self.close(EXPIRED, now) };
         let app = self.app.clone();
         self.prolong(async move { Step::Prolonged(app.authenticator().refresh_server_side(&client).await) });
@@ -116,6 +183,7 @@ impl<C: Connection> Driver<C> {
     }
 
     fn prolong(&mut self, question: impl Future<Output = Step> + Send + 'static) {
-        self.prolonging.get_or_insert_default().push(Box::pin(question));
+        let life = self.life.get_or_insert_default();
+        life.prolonging.get_or_insert_default().push(Box::pin(question));
     }
 }

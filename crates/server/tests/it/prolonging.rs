@@ -98,3 +98,14 @@ async fn what_was_said_of_a_subscription_that_has_ended_is_not_of_the_next() {
     assert!(begun.elapsed() > Duration::from_secs(20), "{:?}", begun.elapsed());
     site.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_refresh_ends_that_connection_alone() {
+    let site = Site::start(Rules { life: 5, delay: Duration::from_secs(60), ..Default::default() }, |b| b);
+    let mut other = site.client("other").await;
+    let mut ada = site.client("panics in refresh").await;
+    assert_eq!(ada.hear_awake().await, farewell(3004, "internal server error")[0]);
+    other.ask(r#"{"id":3,"rpc":{"data":1}}"#, &[r#"{"id":3,"rpc":{"data":1}}"#]).await;
+    drop((ada, other));
+    site.end().await;
+}

@@ -126,6 +126,7 @@ impl Authenticator for Rules {
 
     async fn refresh_server_side(&self, client: &Client) -> Result<Refreshed, Refusal> {
         self.diary.note(format!("{} refreshed", client.user()));
+        assert!(&**client.user() != "panics in refresh", "the authenticator panics, as the test wants");
         self.life().await
     }
 
