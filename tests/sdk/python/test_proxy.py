@@ -281,7 +281,7 @@ async def test_the_sdk_calls_and_publishes_in_both_encodings(encoding):
 
 
 def test_a_backend_that_hangs_costs_only_those_who_ask():
-    with answering() as backend, serving(config(backend, timeout="1500ms")) as server:
+    with answering() as backend, serving(config(backend, timeout="3s")) as server:
         with connected(server, backend) as asking, connected(server, backend, "bob") as other:
             asking.call({"id": 2, "subscribe": {"channel": "open:a"}})
             other.call({"id": 2, "subscribe": {"channel": "open:a"}})
@@ -294,7 +294,7 @@ def test_a_backend_that_hangs_costs_only_those_who_ask():
             for wire in (asking, other):
                 assert wire.reply()["push"]["pub"]["data"] == "news"
             other.call({"id": 3, "presence": {"channel": "open:a"}})
-            assert time.monotonic() - asked < 1.5, "it was not waited for"
+            assert time.monotonic() - asked < 3, "it was not waited for"
             assert asking.reply() == {"id": 3, "error": INTERNAL}
             backend.answers["rpc"] = {"result": {"data": 1}}
             assert asking.call({"id": 4, "rpc": {"data": 1}})["rpc"] == {"data": 1}
@@ -302,7 +302,7 @@ def test_a_backend_that_hangs_costs_only_those_who_ask():
 
 def test_a_backend_that_hangs_keeps_newcomers_waiting_no_longer_than_its_time():
     with answering(connect=Backend.HANG) as backend:
-        with serving(config(backend, timeout="500ms", call_limit=2)) as server:
+        with serving(config(backend, timeout="2s", call_limit=2)) as server:
             wires = [Wire(server) for _ in range(20)]
             for wire in wires:
                 wire.say('{"id":1,"connect":{}}')
@@ -385,7 +385,7 @@ def test_nothing_of_clients_and_keys_is_logged_or_counted():
 
 def test_healthy_clients_beside_bad_backends():
     with answering(rpc=Backend.HANG, subscribe=b"x" * (4 << 20), publish=500) as backend:
-        with serving(config(backend, timeout="300ms")) as server:
+        with serving(config(backend, timeout="2s")) as server:
             backend.answers["connect"] = {"result": {"user": "ann"}}
             wires = [connected(server, backend) for _ in range(10)]
             with Wire.connected(server) as healthy:
