@@ -1,5 +1,6 @@
 mod shared;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +68,12 @@ pub trait Authenticator: Send + Sync + 'static {
         Err(ClientError::NOT_AVAILABLE.into())
     }
 
+    /// Prolongs the life of a connection whose client does not do so itself, when it would be over.
+    async fn refresh_server_side(&self, client: &Client) -> Result<Refreshed, Refusal> {
+        let _ = client;
+        Ok(Refreshed { expired: true, ..Refreshed::default() })
+    }
+
     /// Prolongs a subscription's life.
     async fn sub_refresh(
         &self,
@@ -77,11 +84,24 @@ pub trait Authenticator: Send + Sync + 'static {
         let _ = (client, channel, token);
         Err(ClientError::NOT_AVAILABLE.into())
     }
+
+    /// Prolongs the life of a subscription whose client does not do so itself, when it would be over.
+    async fn sub_refresh_server_side(
+        &self,
+        client: &Client,
+        channel: &Channel,
+    ) -> Result<Refreshed, Refusal> {
+        let _ = (client, channel);
+        Ok(Refreshed { expired: true, ..Refreshed::default() })
+    }
 }
 
 /// What an [`Authenticator`] knows of a connection that it let in.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
+    /// The connection's id, where the application has named it already; one that no other connection has.
+    /// `None` lets the server name it.
+    pub client: Option<Arc<str>>,
     /// The user's id; empty for an anonymous one.
     pub user: Arc<str>,
     /// What other clients may know, as they see it in joins and presence.
@@ -90,13 +110,19 @@ pub struct Identity {
     pub data: Bytes,
     /// When the connection expires, in seconds since 1970; 0 for never.
     pub expire_at: i64,
-    /// Whether the client can prolong its life itself, by a refresh.
+    /// Whether the client prolongs its life itself, by a refresh. Otherwise it is not told that it expires,
+    /// and [`Authenticator::refresh_server_side`] is asked when it does.
     pub client_refresh: bool,
     /// Channels that the client is subscribed to by the server.
     pub channels: Vec<SubscribeCall>,
     /// The application's own, which no client sees.
     pub meta: Bytes,
+    /// What the authenticator wants to find again in [`Client::context`].
+    pub context: Option<ClientContext>,
 }
+
+/// Something that an [`Authenticator`] keeps with a connection, for its own later decisions.
+pub type ClientContext = Arc<dyn Any + Send + Sync>;
 
 /// A connection that was let in.
 #[derive(Clone, Debug)]
@@ -109,6 +135,8 @@ pub struct Client {
     pub transport: &'static str,
     /// The application's own, which no client sees.
     pub meta: Bytes,
+    /// What the authenticator keeps with it.
+    pub context: Option<ClientContext>,
 }
 
 impl Client {
@@ -139,7 +167,8 @@ pub struct SubscribeGrant {
     pub filter: bool,
     /// When the subscription expires, in seconds since 1970; 0 for never.
     pub expire_at: i64,
-    /// Whether the client prolongs its life itself, by a refresh.
+    /// Whether the client prolongs its life itself, by a refresh. Otherwise it is not told that it expires,
+    /// and [`Authenticator::sub_refresh_server_side`] is asked when it does.
     pub client_refresh: bool,
     /// What other clients may know of this subscription.
     pub info: Bytes,
@@ -208,6 +237,8 @@ impl HistoryBounds {
 pub struct PublishGrant {
     /// The data to publish instead of the client's.
     pub data: Option<Bytes>,
+    /// The version of the document that the data is; 0 for none.
+    pub version: u64,
     /// How.
     pub options: PublishOptions,
 }
@@ -219,6 +250,9 @@ pub struct Refreshed {
     pub expire_at: i64,
     /// What other clients may know from now on; `None` leaves it as it is.
     pub info: Option<Bytes>,
+    /// The application's own from now on, which no client sees; `None` leaves it as it is. Subscriptions have
+    /// none of their own.
+    pub meta: Option<Bytes>,
     /// It is over now.
     pub expired: bool,
 }

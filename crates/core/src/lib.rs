@@ -168,7 +168,8 @@ mod window;
 
 pub use admission::{Admission, Caps, NotAdmitted, Permit};
 pub use authenticator::{
-    Authenticator, Client, HistoryBounds, Hooks, Identity, NoHooks, PublishGrant, Refreshed, SubscribeGrant,
+    Authenticator, Client, ClientContext, HistoryBounds, Hooks, Identity, NoHooks, PublishGrant, Refreshed,
+    SubscribeGrant,
 };
 pub use backpressure::{
     Backpressure, CloseConnection, EndSubscription, Lag, LatestPerKey, SkipToLatest, SkipToOldest, Verdict,

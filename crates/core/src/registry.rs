@@ -224,6 +224,7 @@ mod tests {
             info: Arc::new(info),
             transport: "memory",
             meta: Default::default(),
+            context: None,
         })
     }
 

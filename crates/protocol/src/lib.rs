@@ -20,4 +20,4 @@ pub use code::{Disconnect, ErrorCode, Unsubscribe};
 pub use codec::{Commands, Encoding, Malformed, Messages, NotJson, Replies, is_json};
 pub use convert::publication;
 pub use message::{Command, Publication, Push, Reply};
-pub use session::{Centrifuge, Options};
+pub use session::{Centrifuge, Options, is_protobuf};

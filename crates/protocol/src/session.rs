@@ -76,6 +76,18 @@ impl Protocol for Centrifuge {
     }
 }
 
+/// Whether this peer speaks Protobuf, and not JSON: it says so by the subprotocol, or by the URL.
+pub fn is_protobuf(peer: &Peer) -> bool {
+    peer.protocol.ends_with("-protobuf")
+        || (peer.protocol.is_empty()
+            && (asks(peer, "cf_protocol", "protobuf") || asks(peer, "format", "protobuf")))
+}
+
+/// Whether the URL that a peer connects to has this parameter with this value.
+fn asks(peer: &Peer, key: &str, value: &str) -> bool {
+    peer.query.split('&').any(|pair| pair.split_once('=') == Some((key, value)))
+}
+
 /// The state of one connection.
 #[derive(Debug)]
 struct CentrifugeSession {
@@ -117,13 +129,9 @@ struct Pending {
 
 impl CentrifugeSession {
     fn new(options: Arc<Options>, peer: &Peer, now: Instant) -> Self {
-        let asks = |key: &str, value: &str| {
-            peer.query.split('&').any(|pair| pair.split_once('=') == Some((key, value)))
-        };
-        let protobuf = peer.protocol.ends_with("-protobuf")
-            || (peer.protocol.is_empty() && (asks("cf_protocol", "protobuf") || asks("format", "protobuf")));
+        let asks = |key, value| asks(peer, key, value);
         Self {
-            encoding: if protobuf { Encoding::Protobuf } else { Encoding::Json },
+            encoding: if is_protobuf(peer) { Encoding::Protobuf } else { Encoding::Json },
             native_ping: peer.transport == "websocket" && asks("cf_ws_frame_ping_pong", "true"),
             disconnect_push: peer.transport != "websocket",
             notices: asks("tidegate_notices", "true"),

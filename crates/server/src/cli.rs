@@ -1,6 +1,10 @@
+mod token;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use token::{Check, Make, Token, TokenCommand};
 
 /// The command line of the binary. Flags named after configuration keys are taken out before.
 #[derive(Debug, Parser)]
@@ -27,6 +31,13 @@ pub(crate) enum Command {
     /// Look at configuration
     #[command(subcommand)]
     Config(Config),
+    /// Make a token to connect or to subscribe with, or explain one (token check)
+    // The other names are those of v6.
+    #[command(aliases = ["gentoken", "gensubtoken"])]
+    Token(Box<Token>),
+    /// Explain a token
+    #[command(name = "checktoken", alias = "checksubtoken", hide = true)]
+    CheckToken(Check),
 }
 
 /// How to serve.

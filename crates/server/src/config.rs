@@ -38,6 +38,7 @@ pub use channel::{
 };
 pub use client::{Client, ClientProxies, DuplicateUser, PersonalChannel, SubscriptionToken, Token};
 pub use defaults::print_default;
+pub use duration::parse as parse_duration;
 pub use file::Format;
 pub use flags::{Arguments, known_flags, split};
 pub use form::Bound;
@@ -47,7 +48,7 @@ pub use listener::{
     WebSocket,
 };
 pub use problem::{ConfigErrors, Problem};
-pub use proxy::{EventProxy, HttpProxy, Proxy, Rpc, RpcOptions, RpcPing};
+pub use proxy::{EventProxy, HttpProxy, Proxy, ProxyTls, Rpc, RpcOptions, RpcPing};
 pub use secret::Secret;
 pub use settings::{Config, Fsync, History, Log, LogFormat, LogLevel, Node, Shutdown, Storage};
 

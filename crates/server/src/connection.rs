@@ -3,6 +3,7 @@ mod connecting;
 mod contained;
 mod ending;
 mod life;
+mod prolonging;
 mod questions;
 mod reading;
 mod requests;
@@ -31,6 +32,7 @@ use crate::time::now;
 use crate::wheel::Timer;
 use chores::Chores;
 use contained::caught;
+use prolonging::Life;
 use reading::{Ahead, Rate};
 use requests::Step;
 use subscriptions::Subscriptions;
@@ -104,8 +106,8 @@ struct Driver<C> {
     control: Option<Box<Rate>>,
     /// Since when the socket has taken nothing, or too little.
     stalled: Option<Box<Stall>>,
-    /// When the connection expires, if it is not refreshed.
-    expires: Option<Instant>,
+    /// That it expires; `None` as long as nothing of it does.
+    life: Option<Box<Life>>,
     /// When presence is told again, and expired subscriptions are looked for.
     upkeep: Option<Instant>,
     phase: Phase,
@@ -188,7 +190,7 @@ impl<C: Connection> Driver<C> {
             unfinished: None,
             control: None,
             stalled: None,
-            expires: None,
+            life: None,
             upkeep: None,
             phase: Phase::Live,
             _permit: permit,
@@ -293,6 +295,9 @@ impl<C: Connection> Driver<C> {
                     return Ok(true);
                 }
             }
+        }
+        if self.poll_prolonging(cx, now) {
+            return Ok(true);
         }
         if let Some(work) = &mut self.work {
             match caught(|| work.as_mut().poll(cx)) {
@@ -401,9 +406,8 @@ impl<C: Connection> Driver<C> {
         if let Poll::Ready(why) = self.judge_reading(now) {
             return Poll::Ready(why);
         }
-        if self.expires.is_some_and(|at| at <= now) {
-            self.expires = None;
-            self.close(EXPIRED, now);
+        if self.expires().is_some_and(|at| at <= now) {
+            self.expired(now);
         }
         if self.upkeep.is_some_and(|at| at <= now) {
             self.upkeep(now);
@@ -418,7 +422,7 @@ impl<C: Connection> Driver<C> {
             Phase::Live => self.session.deadline(),
             Phase::Draining(_) => None,
         };
-        let deadlines = [phase, self.stall_deadline(), self.reading_deadline(), self.expires, self.upkeep];
+        let deadlines = [phase, self.stall_deadline(), self.reading_deadline(), self.expires(), self.upkeep];
         if let Some(next) = deadlines.into_iter().flatten().min()
             && self.armed.is_none_or(|armed| next < armed)
         {

@@ -27,6 +27,7 @@ pub use places::Limits;
 pub use port::{Port, Routes};
 pub(crate) use probes::upkeep;
 pub use probes::{Metrics, health, metrics, ready};
+pub(crate) use tls::load_pem;
 pub use tls::{Certificate, Tls, TlsError};
 
 /// The route at which clients connect by WebSocket, to be mounted in any axum router that is served with

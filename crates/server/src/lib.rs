@@ -12,13 +12,15 @@ mod memory;
 mod meters;
 mod open;
 pub mod page;
+mod payload;
+mod proxy;
 mod roster;
 mod rules;
 mod server;
 mod settings;
 mod takeover;
 mod time;
-mod token;
+pub mod token;
 mod wheel;
 
 pub use bytes::Bytes;

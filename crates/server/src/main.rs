@@ -6,6 +6,7 @@ mod node;
 mod ports;
 mod reload;
 mod signals;
+mod tokens;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tidegate_server::config;
 
-use cli::{Cli, Command, Config, Form, Serve};
+use cli::{Cli, Command, Config, Form, Serve, Token, TokenCommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,6 +28,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse_from(program.chain(arguments.rest));
     match cli.command() {
         Command::Serve(serve) => run(&serve, arguments.settings),
+        Command::Token(token) => match *token {
+            Token { command: Some(TokenCommand::Check(check)), .. } => {
+                tokens::check(check, arguments.settings)
+            }
+            Token { make, .. } => tokens::make(&make, arguments.settings),
+        },
+        Command::CheckToken(check) => tokens::check(check, arguments.settings),
         Command::Config(Config::Check { file }) => match config::check(&file) {
             Ok(warnings) => {
                 for warning in &warnings {

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
 use axum::Router;
 use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, TagsFilter, Values};
-use tidegate_server::core::{ExactRouter, Lag, filter};
+use tidegate_server::core::{Client, ExactRouter, Hooks, Lag, Refusal, filter};
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
 use tidegate_server::transport_ws::{Options as WebSocket, Origins};
 use tidegate_server::{
-    Capacity, Handle, Rules, Server, Settings, Shutdown, System, Takeover, api, http, page,
+    Bytes, Capacity, Handle, Rules, Server, Settings, Shutdown, System, Takeover, api, http, page,
 };
 
 use crate::log::Log;
@@ -73,6 +74,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
     };
     let TagsFilter { depth, nodes, bytes, logs } = config.channel.tags_filter;
     let mut builder = Server::builder(rules.load_full())
+        .hooks(Current(rules.clone()))
         .memory_limit(config.node.memory_limit.map_or(0, std::num::NonZero::get))
         .router(|fanout, budget| ExactRouter::with_filters(windows, fanout, budget, logs))
         .protocol(Centrifuge::new(Protocol {
@@ -109,6 +111,16 @@ async fn serve(start: Start) -> Result<(), Failure> {
     };
     tracing::info!(cut = stopped.cut, "stopped");
     Ok(())
+}
+
+/// The rules in force, as those who answer calls.
+struct Current(Arc<ArcSwap<Rules>>);
+
+#[async_trait]
+impl Hooks for Current {
+    async fn rpc(&self, client: &Client, method: &str, data: Bytes) -> Result<Bytes, Refusal> {
+        self.0.load_full().rpc(client, method, data).await
+    }
 }
 
 /// What a port answers.

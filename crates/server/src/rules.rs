@@ -8,8 +8,10 @@ mod authenticate;
 mod channels;
 mod connect;
 mod error;
+mod explain;
 mod namespace;
 mod namespaces;
+mod proxies;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -23,12 +25,16 @@ use tidegate_core::{Channel, Client, ClientError, HistoryBounds, Lag, Window};
 use crate::config::{self, Config};
 use crate::token::Verifier;
 
+#[cfg(test)]
+pub(crate) use tests::subscribe_to;
+
 pub use error::RulesError;
 
 pub(crate) use error::expression;
 
 use namespace::Namespace;
 use namespaces::Namespaces;
+use proxies::{Proxies, Shelf};
 
 /// What the configuration says of clients and channels.
 ///
@@ -45,6 +51,7 @@ pub struct Rules {
     connections: Verifier,
     /// `None`: subscription tokens are verified as connection tokens.
     subscriptions: Option<Verifier>,
+    proxies: Proxies,
 }
 
 impl Rules {
@@ -62,8 +69,12 @@ impl Rules {
         if skip {
             tracing::warn!("client.insecure_skip_token_signature_verify is on: everybody can be any user");
         }
+        let mut shelf = Shelf::new(config);
+        let mut namespaces = Namespaces::new(&config.channel, behind(client))?;
+        namespaces.ask(&config.channel, &mut shelf)?;
         let rules = Self {
-            namespaces: Namespaces::new(&config.channel, behind(client))?,
+            namespaces,
+            proxies: Proxies::new(config, &mut shelf)?,
             insecure: client.insecure,
             anonymous_without_token: client.allow_anonymous_connect_without_token,
             anonymous_tokens: !client.disallow_anonymous_connection_tokens,

@@ -1,11 +1,16 @@
 //! Tokens: JSON Web Tokens that say who connects, and who may subscribe.
 //!
 //! A token is judged in this order: its form, its signature, its issuer and audience, its times. Nothing here
-//! shows a token or a key: [`TokenError`] holds fixed texts only.
+//! shows a token or a key: errors hold fixed texts only.
 
+mod algorithm;
 mod claims;
 mod jwks;
 mod keys;
+mod new;
+mod report;
+mod sets;
+mod signer;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -16,11 +21,19 @@ use tidegate_core::call::Overrides;
 use crate::config;
 use crate::rules::RulesError;
 
+pub use new::NewToken;
+pub use report::{Kind, Report};
+pub use signer::{Signer, SignerError};
+
+pub(crate) use report::{Reader, moment as report_moment};
+
 use claims::Claims;
 use keys::{Header, Keys};
+use sets::Groups;
 
 /// Verifies tokens by the keys of one section of the configuration.
 pub(crate) struct Verifier {
+    section: String,
     keys: Keys,
     skip_signature: bool,
     issuer: Named,
@@ -93,6 +106,7 @@ impl Verifier {
         skip_signature: bool,
     ) -> Result<Self, RulesError> {
         Ok(Self {
+            section: section.to_owned(),
             keys: Keys::new(section, token)?,
             skip_signature,
             issuer: Named::new(section, "issuer", &token.issuer, &token.issuer_regex)?,
@@ -134,22 +148,55 @@ impl Verifier {
         })
     }
 
+    /// The key that a token is signed with, as the configuration names it.
+    pub(crate) async fn key_of(&self, token: &str, now: i64) -> Result<String, TokenError> {
+        Ok(format!("{}.{}", self.section, self.signed(&Parts::of(token)?, now).await?))
+    }
+
     /// The claims of a token with the right signature, issuer and audience.
     async fn claims(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
+        let parts = Parts::of(token)?;
+        if !self.skip_signature {
+            self.signed(&parts, now).await?;
+        }
+        let claims = Claims::parse(parts.payload, self.user_claim.as_deref())?;
+        self.named(&claims)?;
+        Ok(claims)
+    }
+
+    /// The key that a token is signed with, without the section.
+    async fn signed(&self, parts: &Parts<'_>, now: i64) -> Result<&'static str, TokenError> {
+        let groups = match self.keys {
+            // Whose keys count is what the token says: it is looked at before it is verified, as far as that.
+            Keys::Chosen(_) => self.named(&Claims::parse(parts.payload, None)?)?,
+            _ => Groups::new(),
+        };
+        self.keys.check(&parts.header, parts.message.as_bytes(), parts.signature, &groups, now).await
+    }
+
+    /// Checks issuer and audience; what the groups of their expressions are.
+    fn named(&self, claims: &Claims) -> Result<Groups, TokenError> {
+        let mut groups = self.issuer.accept(claims.issuer()).ok_or(TokenError::Invalid("another issuer"))?;
+        let audience = self.audience.accept(claims.audience());
+        groups.extend(audience.ok_or(TokenError::Invalid("another audience"))?);
+        Ok(groups)
+    }
+}
+
+/// A token, cut into its parts.
+struct Parts<'a> {
+    header: Header,
+    payload: &'a str,
+    /// What is signed: the first two parts.
+    message: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(token: &'a str) -> Result<Self, TokenError> {
         let (message, signature) = token.rsplit_once('.').ok_or(NOT_A_TOKEN)?;
         let (header, payload) = message.split_once('.').ok_or(NOT_A_TOKEN)?;
-        let header = Header::parse(header)?;
-        if !self.skip_signature {
-            self.keys.check(&header, message.as_bytes(), signature, now).await?;
-        }
-        let claims = Claims::parse(payload, self.user_claim.as_deref())?;
-        if !self.issuer.accepts(claims.issuer()) {
-            return Err(TokenError::Invalid("another issuer"));
-        }
-        if !self.audience.accepts(claims.audience()) {
-            return Err(TokenError::Invalid("another audience"));
-        }
-        Ok(claims)
+        Ok(Self { header: Header::parse(header)?, payload, message, signature })
     }
 }
 
@@ -175,9 +222,16 @@ impl Named {
         Ok(Self { name, expression })
     }
 
-    fn accepts(&self, names: &[String]) -> bool {
-        self.name.as_ref().is_none_or(|name| names.contains(name))
-            && self.expression.as_ref().is_none_or(|regex| names.iter().any(|name| regex.is_match(name)))
+    /// The named groups of the expression in the first name that it matches; `None` if the names are not accepted.
+    fn accept(&self, names: &[String]) -> Option<Groups> {
+        if self.name.as_ref().is_some_and(|name| !names.contains(name)) {
+            return None;
+        }
+        let Some(expression) = &self.expression else { return Some(Groups::new()) };
+        let found = names.iter().find_map(|name| expression.captures(name))?;
+        let groups = expression.capture_names().flatten();
+        let groups = groups.filter_map(|name| Some((name.to_owned(), found.name(name)?.as_str().to_owned())));
+        Some(groups.collect())
     }
 }
 

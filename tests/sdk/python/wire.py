@@ -18,7 +18,7 @@ PROTOBUF_CONNECT = bytes([4, 0x08, 1, 0x22, 0])
 class Wire:
     """A connection to `/connection/websocket`; a context manager."""
 
-    def __init__(self, server, protocol=None, query=""):
+    def __init__(self, server, protocol=None, query="", request_headers=()):
         self._socket = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
         self._stream = self._socket.makefile("rb")
         self._replies = []
@@ -30,6 +30,7 @@ class Wire:
             "Sec-WebSocket-Version: 13",
             f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
         ]
+        headers.extend(request_headers)
         if protocol:
             headers.append(f"Sec-WebSocket-Protocol: {protocol}")
         self._socket.sendall("\r\n".join([*headers, "", ""]).encode())

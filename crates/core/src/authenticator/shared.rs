@@ -1,15 +1,15 @@
-//! An authenticator that others keep a hold of, too.
+//! An authenticator, or hooks, that others keep a hold of, too.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Authenticator, Client, HistoryBounds, Identity, PublishGrant, Refreshed, SubscribeGrant};
+use super::{Authenticator, Client, HistoryBounds, Hooks, Identity, PublishGrant, Refreshed, SubscribeGrant};
 use crate::call::SubscribeCall;
 use crate::request::{ConnectRequest, SubscribeRequest};
 use crate::transport::Peer;
-use crate::{Channel, Refusal};
+use crate::{Channel, Disconnect, Publication, Refusal};
 
 #[async_trait]
 impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
@@ -60,6 +60,10 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
         (**self).refresh(client, token).await
     }
 
+    async fn refresh_server_side(&self, client: &Client) -> Result<Refreshed, Refusal> {
+        (**self).refresh_server_side(client).await
+    }
+
     async fn sub_refresh(
         &self,
         client: &Client,
@@ -67,5 +71,45 @@ impl<A: Authenticator + ?Sized> Authenticator for Arc<A> {
         token: &str,
     ) -> Result<Refreshed, Refusal> {
         (**self).sub_refresh(client, channel, token).await
+    }
+
+    async fn sub_refresh_server_side(
+        &self,
+        client: &Client,
+        channel: &Channel,
+    ) -> Result<Refreshed, Refusal> {
+        (**self).sub_refresh_server_side(client, channel).await
+    }
+}
+
+#[async_trait]
+impl<H: Hooks + ?Sized> Hooks for Arc<H> {
+    async fn connected(&self, client: &Client) {
+        (**self).connected(client).await;
+    }
+
+    async fn subscribing(&self, client: &Client, channel: &Channel) -> Result<(), Refusal> {
+        (**self).subscribing(client, channel).await
+    }
+
+    async fn publishing(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        publication: Publication,
+    ) -> Result<Publication, Refusal> {
+        (**self).publishing(client, channel, publication).await
+    }
+
+    async fn rpc(&self, client: &Client, method: &str, data: Bytes) -> Result<Bytes, Refusal> {
+        (**self).rpc(client, method, data).await
+    }
+
+    async fn message(&self, client: &Client, data: Bytes) -> Result<(), Disconnect> {
+        (**self).message(client, data).await
+    }
+
+    async fn disconnected(&self, client: &Client, why: &Disconnect) {
+        (**self).disconnected(client, why).await;
     }
 }

@@ -150,7 +150,10 @@ impl Authenticator for Permissive {
     }
 
     async fn publish(&self, _: &Client, _: &Channel, _: &Bytes, _: bool) -> Result<PublishGrant, Refusal> {
-        Ok(PublishGrant { options: PublishOptions { history: BOUNDS, ..Default::default() }, data: None })
+        Ok(PublishGrant {
+            options: PublishOptions { history: BOUNDS, ..Default::default() },
+            ..Default::default()
+        })
     }
 }
 

@@ -96,6 +96,8 @@ pub(super) const RELOADED: &[&str] = &[
     "log.level",
     "node.resident_limit",
     "prometheus.",
+    "proxies",
+    "rpc.",
     "shutdown.",
     "swagger.",
     "websocket.",

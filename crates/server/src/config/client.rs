@@ -165,6 +165,8 @@ pub struct Token {
     /// Claim that holds the user; `None` is `sub`.
     #[serde(deserialize_with = "form::some_text")]
     pub user_id_claim: Option<String>,
+    /// Whether the groups that placeholders of the URL stand for may match more than a list of values.
+    pub insecure_skip_jwks_endpoint_safety_check: bool,
 }
 
 /// `client.subscription_token`: keys and claims of subscription tokens.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads a duration; `None` if it is not one, is negative, or is longer than 584 years.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);

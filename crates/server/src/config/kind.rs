@@ -249,7 +249,9 @@ fn integer(name: &str, last: &str) -> Kind {
         // As many levels of JSON as are read at all; and a filter has one node.
         ("channel.tags_filter.depth", _) => (1, 64),
         ("channel.tags_filter.nodes" | "channel.tags_filter.bytes", _) => (1, i64::MAX),
-        (_, "window_size" | "message_size_limit" | "max_request_body_size") => (1, i64::MAX),
+        (_, "window_size" | "message_size_limit" | "response_size_limit" | "max_request_body_size") => {
+            (1, i64::MAX)
+        }
         (_, "compression_level") => (-2, 9),
         _ => (0, i64::MAX),
     };
@@ -310,6 +312,7 @@ const BYTES: &[&str] = &[
     "memory_limit",
     "max_length",
     "message_size_limit",
+    "response_size_limit",
     "decompressed_message_size_limit",
     "max_request_body_size",
     "max_receive_message_size",

@@ -1,6 +1,7 @@
 //! Hooks: where to ask, and what to tell.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -24,6 +25,12 @@ pub struct Proxy {
     pub binary_encoding: bool,
     /// Whether the meta of the connection is sent.
     pub include_connection_meta: bool,
+    /// Calls under way at the same time; others wait for their turn, within their timeout. `None` is
+    /// unlimited. 256: what a backend that answers within 10 ms does in parallel for 25,000 calls a second.
+    #[serde(deserialize_with = "form::limit")]
+    pub call_limit: Option<NonZeroUsize>,
+    /// Largest reply, in bytes. 1 MiB: a reply is held in memory, and a client's message is smaller.
+    pub response_size_limit: usize,
     /// What is particular to HTTP.
     pub http: HttpProxy,
 }
@@ -31,8 +38,28 @@ pub struct Proxy {
 /// `*.proxy.*.http`: what is particular to HTTP.
 #[derive(Debug, Clone, Deserialize)]
 pub struct HttpProxy {
+    /// TLS, where it is not what the system has.
+    pub tls: ProxyTls,
     /// Headers of every request; their values may be credentials.
     pub static_headers: BTreeMap<String, Secret>,
+    /// Tables of what a status other than 200 means to the client: `status_code` with `to_error` or
+    /// `to_disconnect`.
+    pub status_to_code_transforms: Vec<serde_json::Value>,
+}
+
+/// `*.proxy.*.http.tls`: TLS towards the backend.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ProxyTls {
+    /// Whether the other keys count; without them `https://` trusts whom the system trusts.
+    pub enabled: bool,
+    /// The node's own certificate: a file, PEM or base64 PEM.
+    pub cert_pem: String,
+    /// The node's own private key: a file, PEM or base64 PEM.
+    pub key_pem: Secret,
+    /// The only authorities trusted to sign the backend's certificate: a file, PEM or base64 PEM.
+    pub server_ca_pem: String,
+    /// Whether any certificate will do.
+    pub insecure_skip_verify: bool,
 }
 
 /// `client.proxy.*`: an endpoint that is asked about every connection, or not.

@@ -101,7 +101,6 @@ fn consequence(name: &str, value: &Value) -> Option<&'static str> {
             .contains(&value.as_str().unwrap_or_default()))
         .then_some("messages and presence do not reach other nodes"),
         (_, "channel_regex") => Some("every channel name is accepted"),
-        ("client.proxy.connect" | "client.proxy.refresh", "enabled") => Some("the proxy is not asked"),
         _ if last.ends_with("proxy_enabled") => Some("the proxy is not asked"),
         (
             "client.token" | "client.subscription_token",

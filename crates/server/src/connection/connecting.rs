@@ -44,15 +44,20 @@ impl<C: Connection> Driver<C> {
         identity: Identity,
         now: Instant,
     ) {
-        let id = self.app.ids.next();
+        let id = identity.client.unwrap_or_else(|| self.app.ids.next());
         let info = ClientInfo {
             user: identity.user.clone(),
             client: id.clone(),
             connection: identity.info.clone(),
             channel: Bytes::new(),
         };
-        let client =
-            Arc::new(Client { id: id.clone(), info: Arc::new(info), transport, meta: identity.meta.clone() });
+        let client = Arc::new(Client {
+            id: id.clone(),
+            info: Arc::new(info),
+            transport,
+            meta: identity.meta,
+            context: identity.context,
+        });
         let app = self.app.clone();
         let settings = app.settings();
         let (policy, limit) = (settings.duplicate_user, settings.user_connection_limit);
@@ -91,11 +96,14 @@ impl<C: Connection> Driver<C> {
         }
         self.registration = Some(registration);
         self.client = Some(client.clone());
-        self.expire_at(identity.expire_at, identity.client_refresh, now);
+        if identity.expire_at > 0 && !identity.client_refresh {
+            self.life.get_or_insert_default().by_server = true;
+        }
+        self.expire_at(identity.expire_at, now);
         tracing::debug!(client = %id, user = %identity.user, transport, "connected");
         let connected = Connected {
             client: id,
-            ttl: ttl(identity.expire_at),
+            ttl: ttl(identity.expire_at).filter(|_| identity.client_refresh),
             data: identity.data,
             subs: BTreeMap::new(),
             ping: settings.ping_interval,

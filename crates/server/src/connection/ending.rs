@@ -48,6 +48,7 @@ impl<C: Connection> Driver<C> {
         self.held = None;
         self.ahead = None;
         self.keep_greeting();
+        self.stop_prolonging();
         self.call = None;
         let farewell = self.io.farewell(why);
         if !farewell.is_empty() {

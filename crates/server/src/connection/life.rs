@@ -1,18 +1,16 @@
 //! What goes on while a connection lives: being known to others, and expiring.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tidegate_core::call::RefreshCall;
 use tidegate_core::protocol::Push;
 use tidegate_core::transport::Connection;
-use tidegate_core::{Channel, Disconnect, Kind};
+use tidegate_core::{Channel, Kind};
 
 use super::subscriptions::{Held, Known};
 use super::{Driver, EXPIRED};
 use crate::app::App;
-use crate::time::{now, ttl, unix_millis, until};
-
-const SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(2501, "subscription expired");
+use crate::time::{now, ttl, unix_millis};
 
 impl<C: Connection> Driver<C> {
     /// Makes the client known in a channel, where it is to be.
@@ -51,16 +49,16 @@ impl<C: Connection> Driver<C> {
         for held in self.subscriptions.iter() {
             let grace = if held.client_refresh { grace.as_secs() as i64 } else { 0 };
             if held.expire_at > 0 && held.expire_at + grace <= unix {
-                expired.push((held.channel.clone(), held.server_side));
+                expired.push(held.channel.clone());
             } else if let Some(known) = held.known.as_deref().filter(|known| known.present) {
                 present.push((held.channel.clone(), known.info.clone()));
             }
         }
-        for (channel, server_side) in expired {
-            if server_side {
-                return self.close(Disconnect::new(3006, "subscription expired"), now);
+        for channel in expired {
+            self.subscription_expired(channel, now);
+            if self.is_closing() {
+                return;
             }
-            self.unsubscribe(&channel, &SUBSCRIPTION_EXPIRED);
         }
         if !present.is_empty() {
             let app = self.app.clone();
@@ -85,17 +83,12 @@ impl<C: Connection> Driver<C> {
         }
     }
 
-    /// Lets the connection live until a moment in seconds since 1970, or for ever.
-    pub(super) fn expire_at(&mut self, expire_at: i64, client_refresh: bool, now: Instant) {
-        let grace = if client_refresh { self.app.settings().expired_close_delay } else { Duration::ZERO };
-        self.expires = (expire_at > 0).then(|| now + until(expire_at) + grace);
-    }
-
     pub(super) fn refresh(&mut self, call: &RefreshCall, now: Instant) {
         if call.expired {
             return self.close(EXPIRED, now);
         }
-        self.expire_at(call.expire_at, true, now);
+        self.expire_at(call.expire_at, now);
+        self.renew(call.info.as_ref(), None, now);
         if let Some(message) = self.session.push(Push::Refresh(ttl(call.expire_at))) {
             self.outbox.reply(message, None);
         }

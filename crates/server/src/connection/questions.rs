@@ -23,6 +23,7 @@ pub(super) async fn publish(
     let grant = app.authenticator().publish(client, &channel, &data, subscribed).await?;
     let publication = Publication {
         data: grant.data.unwrap_or(data),
+        version: grant.version,
         info: Some(client.info.clone()),
         time: unix_millis(),
         delta: grant.options.delta,

@@ -32,6 +32,10 @@ pub(super) enum Step {
     Refreshed(Result<Refreshed, Refusal>),
     /// A subscription's life was changed, or not.
     SubRefreshed(Channel, Result<Refreshed, Refusal>),
+    /// The connection's life was changed, or not, without the client's asking.
+    Prolonged(Result<Refreshed, Refusal>),
+    /// A subscription's life was changed, or not, without the client's asking.
+    SubProlonged(Channel, Result<Refreshed, Refusal>),
 }
 
 impl<C: Connection> Driver<C> {
@@ -150,19 +154,20 @@ impl<C: Connection> Driver<C> {
                 if refreshed.expired {
                     return self.close(EXPIRED, now);
                 }
-                self.expire_at(refreshed.expire_at, true, now);
+                self.expire_at(refreshed.expire_at, now);
+                self.renew(refreshed.info.as_ref(), refreshed.meta.as_ref(), now);
                 let client = self.client.as_ref().map(|client| client.id.clone()).unwrap_or_default();
                 self.answer(Ok(Response::Refreshed { client, ttl: ttl(refreshed.expire_at) }), now);
             }
+            Step::Prolonged(outcome) => self.prolonged(outcome, now),
+            Step::SubProlonged(channel, outcome) => self.subscription_prolonged(&channel, outcome, now),
             Step::SubRefreshed(_, Err(refusal)) => self.answer(Err(refusal), now),
             Step::SubRefreshed(channel, Ok(refreshed)) => {
                 let life = if refreshed.expired {
                     // The new token was late: nothing is prolonged, and upkeep ends the subscription.
                     None
                 } else {
-                    if let Some(held) = self.subscriptions.get_mut(&channel) {
-                        held.expire_at = refreshed.expire_at;
-                    }
+                    self.prolong_subscription(&channel, &refreshed, now);
                     ttl(refreshed.expire_at)
                 };
                 self.plan_upkeep(now);

@@ -139,7 +139,7 @@ impl<C: Connection> Driver<C> {
     ) {
         let request = wanted.request.as_ref();
         let mut subscribed = Subscribed {
-            ttl: ttl(grant.expire_at),
+            ttl: ttl(grant.expire_at).filter(|_| grant.client_refresh),
             recoverable: grant.recoverable,
             positioned: grant.positioned || grant.recoverable,
             position: history.top.clone(),
@@ -173,6 +173,7 @@ impl<C: Connection> Driver<C> {
             lane,
             expire_at: grant.expire_at,
             client_refresh: grant.client_refresh,
+            prolonging: false,
             server_side: !matches!(wanted.by, By::Client),
             known,
         });

@@ -24,6 +24,8 @@ pub(super) struct Held {
     pub(super) server_side: bool,
     /// The client prolongs its life itself.
     pub(super) client_refresh: bool,
+    /// It is being asked whether its life goes on.
+    pub(super) prolonging: bool,
 }
 
 /// How a client is known to others in a channel.
@@ -55,6 +57,10 @@ impl Subscriptions {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Held> {
         self.all.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.all.iter_mut()
     }
 
     pub(super) fn insert(&mut self, held: Held) {

@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 use crate::config;
 
 pub use error::TlsError;
+pub(crate) use pem::load as load_pem;
 
 /// TLS as a port offers it: versions 1.2 and 1.3, and HTTP/1.1 inside.
 ///

@@ -2,6 +2,8 @@
 
 use metrics::Unit;
 
+use crate::proxy::Event;
+
 /// A metric, as it is exposed.
 #[derive(Debug)]
 pub(crate) struct Noun {
@@ -174,6 +176,17 @@ pub(crate) const TABLE: &[Noun] = &[
         "tidegate_control_lane_seconds",
         LATENCY,
         "From the first message in an empty control lane to when the socket has taken all of the lane.",
+    ),
+    // The application's backend.
+    counter(
+        "tidegate_proxy_calls_total",
+        Labels::By([("event", Event::NAMES), ("outcome", &["failed", "refused", "result", "timeout"])]),
+        "Questions to proxies, by what they were about and what became of them.",
+    ),
+    seconds(
+        "tidegate_proxy_call_seconds",
+        CONNECT,
+        "From a question to a proxy to its answer or its failure, waiting for a turn included.",
     ),
     // Configuration.
     counter(

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tidegate_core::broker::PublishOptions;
 use tidegate_core::call::SubscribeCall;
 use tidegate_core::request::{ConnectRequest, SubscribeRequest};
 use tidegate_core::transport::Peer;
@@ -11,6 +12,7 @@ use tidegate_core::{
 };
 
 use super::{Rules, unix_now};
+use crate::proxy::Published;
 
 #[async_trait]
 impl Authenticator for Rules {
@@ -40,14 +42,18 @@ impl Authenticator for Rules {
         &self,
         client: &Client,
         channel: &Channel,
-        _: &Bytes,
+        data: &Bytes,
         subscribed: bool,
     ) -> Result<PublishGrant, Refusal> {
         let namespace = self.named_by_client(channel)?;
+        let options = namespace.publish_options();
+        if let Some(proxy) = &namespace.proxies.publish {
+            return Ok(published(proxy.publish(client, channel, data).await?, options));
+        }
         if !self.allows_publish(client, subscribed, &namespace.options) {
             return Err(ClientError::PERMISSION_DENIED.into());
         }
-        Ok(PublishGrant { data: None, options: namespace.publish_options() })
+        Ok(PublishGrant { options, ..PublishGrant::default() })
     }
 
     async fn history(
@@ -81,6 +87,13 @@ impl Authenticator for Rules {
         self.refreshed(client, token, unix_now()).await
     }
 
+    async fn refresh_server_side(&self, client: &Client) -> Result<Refreshed, Refusal> {
+        match &self.proxies.refresh {
+            Some(proxy) => proxy.refresh(client, unix_now()).await,
+            None => Ok(Refreshed { expired: true, ..Refreshed::default() }),
+        }
+    }
+
     async fn sub_refresh(
         &self,
         client: &Client,
@@ -88,5 +101,33 @@ impl Authenticator for Rules {
         token: &str,
     ) -> Result<Refreshed, Refusal> {
         self.sub_refreshed(client, channel, token, unix_now()).await
+    }
+
+    async fn sub_refresh_server_side(
+        &self,
+        client: &Client,
+        channel: &Channel,
+    ) -> Result<Refreshed, Refusal> {
+        match &self.namespaces.of(channel.as_str())?.proxies.sub_refresh {
+            Some(proxy) => proxy.sub_refresh(client, channel, unix_now()).await,
+            None => Ok(Refreshed { expired: true, ..Refreshed::default() }),
+        }
+    }
+}
+
+/// What is published where a proxy was asked.
+fn published(answer: Published, options: PublishOptions) -> PublishGrant {
+    let history = if answer.skip_history { HistoryBounds::default() } else { options.history };
+    PublishGrant {
+        data: answer.data,
+        version: answer.version,
+        options: PublishOptions {
+            history,
+            tags: answer.tags.or(options.tags),
+            delta: options.delta || answer.delta,
+            idempotency_key: answer.idempotency_key.or(options.idempotency_key),
+            version_epoch: answer.version_epoch.or(options.version_epoch),
+            ..options
+        },
     }
 }

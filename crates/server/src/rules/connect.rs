@@ -1,19 +1,21 @@
 //! Who connects.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tidegate_core::call::{Overrides, SubscribeCall};
 use tidegate_core::request::ConnectRequest;
 use tidegate_core::transport::Peer;
-use tidegate_core::{Channel, Client, ClientError, Disconnect, Identity, Refreshed, Refusal};
+use tidegate_core::{Channel, Client, ClientContext, ClientError, Disconnect, Identity, Refreshed, Refusal};
 
 use super::Rules;
+use crate::proxy::{Origin, Proxy};
 use crate::token::{ConnectToken, TokenError};
 
 impl Rules {
-    /// Who connects, by the first that says so: the token, the header of a trusted proxy, the options that
-    /// let everybody in.
+    /// Who connects, by the first that says so: the token, the application's backend, the header of a trusted
+    /// proxy, the options that let everybody in.
     pub(super) async fn identify(
         &self,
         request: &ConnectRequest,
@@ -22,6 +24,8 @@ impl Rules {
     ) -> Result<Identity, Refusal> {
         let mut identity = if !request.token.is_empty() {
             self.identify_by_token(&request.token, now).await?
+        } else if let Some(proxy) = &self.proxies.connect {
+            self.identify_by_proxy(proxy, request, peer, now).await?
         } else if let Some(user) = self.user_of_header(peer) {
             Identity { user: user.into(), ..Identity::default() }
         } else if self.insecure || self.anonymous_without_token {
@@ -36,6 +40,10 @@ impl Rules {
                 identity.channels.push(server_side(channel, Bytes::new(), Bytes::new()));
             }
         }
+        identity.context = self.proxies.kept.as_ref().map(|wanted| {
+            let kept: ClientContext = Arc::new(Origin::of(peer, &request.headers, wanted));
+            kept
+        });
         Ok(identity)
     }
 
@@ -49,6 +57,9 @@ impl Rules {
         if token.is_empty() {
             return Err(BAD_REQUEST.into());
         }
+        if let Some(proxy) = &self.proxies.refresh {
+            return proxy.refresh(client, now).await;
+        }
         let token = match self.connections.connect(token, now).await {
             Ok(token) => token,
             // The connection closes it, with 3005.
@@ -61,7 +72,8 @@ impl Rules {
         }
         check_expiry(token.expire_at, now)?;
         let expire_at = if self.insecure { 0 } else { token.expire_at };
-        Ok(Refreshed { expire_at, info: token.info, expired: false })
+        let meta = Some(token.meta).filter(|meta| !meta.is_empty());
+        Ok(Refreshed { expire_at, info: token.info, meta, expired: false })
     }
 
     async fn identify_by_token(&self, token: &str, now: i64) -> Result<Identity, Refusal> {
@@ -72,30 +84,67 @@ impl Rules {
         let expire_at = if self.insecure { 0 } else { token.expire_at };
         check_expiry(expire_at, now)?;
         let ConnectToken { user, info, meta, channels, .. } = token;
-        let mut seen = BTreeSet::new();
-        let mut calls = Vec::with_capacity(channels.len());
-        for named in channels {
-            let channel = Channel::new(named.channel);
-            if channel.as_str().is_empty() {
-                return Err(ClientError::BAD_REQUEST.into());
-            }
-            self.namespaces.of(channel.as_str())?;
-            if seen.insert(channel.clone()) {
-                calls.push(SubscribeCall {
-                    overrides: named.overrides,
-                    ..server_side(channel, named.info, named.data)
-                });
-            }
-        }
+        let calls = channels.into_iter().map(|named| SubscribeCall {
+            overrides: named.overrides,
+            ..server_side(Channel::new(named.channel), named.info, named.data)
+        });
         Ok(Identity {
             user: user.into(),
             info: info.unwrap_or_default(),
-            data: Bytes::new(),
             expire_at,
-            client_refresh: true,
-            channels: calls,
+            client_refresh: self.proxies.refresh.is_none(),
+            channels: self.known(calls)?,
             meta,
+            ..Identity::default()
         })
+    }
+
+    async fn identify_by_proxy(
+        &self,
+        proxy: &Proxy,
+        request: &ConnectRequest,
+        peer: &Peer,
+        now: i64,
+    ) -> Result<Identity, Refusal> {
+        // The backend is told the id, so it is made here.
+        let client: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        let origin = Origin::of(peer, &request.headers, proxy.wanted());
+        let connected = proxy.connect(&client, request, peer, &origin).await?;
+        let expire_at = if self.insecure { 0 } else { connected.expire_at };
+        check_expiry(expire_at, now)?;
+        Ok(Identity {
+            client: Some(client),
+            user: connected.user.into(),
+            info: connected.info,
+            data: connected.data,
+            expire_at,
+            client_refresh: self.proxies.refresh.is_none(),
+            channels: self.known(connected.channels)?,
+            meta: connected.meta,
+            context: None,
+        })
+    }
+
+    /// The subscriptions that an identity brings, each channel once.
+    ///
+    /// # Errors
+    /// 102 where a namespace is unknown, 107 for a channel without a name.
+    fn known(
+        &self,
+        calls: impl IntoIterator<Item = SubscribeCall>,
+    ) -> Result<Vec<SubscribeCall>, ClientError> {
+        let mut seen = BTreeSet::new();
+        let mut known = Vec::new();
+        for call in calls {
+            if call.channel.as_str().is_empty() {
+                return Err(ClientError::BAD_REQUEST);
+            }
+            self.namespaces.of(call.channel.as_str())?;
+            if seen.insert(call.channel.clone()) {
+                known.push(call);
+            }
+        }
+        Ok(known)
     }
 
     /// The user that the header names. Stand-ins for headers that a client sends in its connect do not count:

@@ -16,6 +16,9 @@ pub enum RulesError {
         /// What would have been right.
         expected: String,
     },
+    /// There is no TLS with it.
+    #[error(transparent)]
+    Tls(#[from] crate::http::TlsError),
     /// It is known, but not implemented, and may not be ignored.
     #[error("{key} is {found}, which this version does not implement; expected {expected}")]
     Unsupported {

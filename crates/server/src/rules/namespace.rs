@@ -11,6 +11,7 @@ use tidegate_core::{
 };
 
 use super::error::{RulesError, expression};
+use super::proxies::ChannelProxies;
 use crate::config::{self, ChannelOptions};
 
 /// The options of a namespace, ready to be asked for each channel.
@@ -19,6 +20,8 @@ pub(super) struct Namespace {
     /// What the part of a name behind the namespace must match.
     pub(super) expression: Option<Regex>,
     pub(super) history: HistoryBounds,
+    /// Who is asked what clients may do.
+    pub(super) proxies: ChannelProxies,
     policies: Policies,
 }
 
@@ -38,7 +41,8 @@ impl Namespace {
         let text = options.channel_regex.as_deref();
         let expression =
             text.map(|text| expression(&format!("{section}.channel_regex"), text)).transpose()?;
-        Ok(Self { options: options.clone(), expression, history, policies: policies.clone() })
+        let proxies = ChannelProxies::default();
+        Ok(Self { options: options.clone(), expression, history, proxies, policies: policies.clone() })
     }
 
     pub(super) fn publish_options(&self) -> PublishOptions {

@@ -6,6 +6,7 @@ use tidegate_core::{ClientError, Lag};
 
 use super::error::RulesError;
 use super::namespace::{Namespace, Policies};
+use super::proxies::{ChannelProxies, Shelf};
 use crate::config::Channels;
 
 /// The namespaces, and how a channel name says which one it is in.
@@ -37,6 +38,17 @@ impl Namespaces {
             user_boundary: channels.user_boundary.clone(),
             user_separator: channels.user_separator.clone(),
         })
+    }
+
+    /// Has clients' channels asked about where the configuration says so.
+    pub(super) fn ask(&mut self, channels: &Channels, shelf: &mut Shelf<'_>) -> Result<(), RulesError> {
+        let default = ("channel.without_namespace".to_owned(), &mut self.default);
+        let named = self.named.iter_mut();
+        let named = named.map(|(name, namespace)| (format!("channel.namespaces.{name}"), namespace));
+        for (section, namespace) in std::iter::once(default).chain(named) {
+            namespace.proxies = ChannelProxies::new(&section, &namespace.options, &channels.proxy, shelf)?;
+        }
+        Ok(())
     }
 
     /// The namespace of a channel that the server names: its name is not judged otherwise.

@@ -10,6 +10,7 @@ use super::namespace::Namespace;
 use super::wishes::Wishes;
 use super::{Allowed, Rules};
 use crate::config::{DeltaType, RecoveryMode};
+use crate::proxy::Subscribed;
 use crate::token::{SubscribeToken, TokenError};
 
 /// That a client may subscribe, and what was said along with it.
@@ -23,9 +24,8 @@ pub(super) struct Permission {
 }
 
 impl Rules {
-    /// Whether `client` may subscribe, by the first that says so: its token, the channel's name, the options.
-    ///
-    /// A subscribe proxy belongs behind the channel's name, in front of the options.
+    /// Whether `client` may subscribe, by the first that has a say: its token, the channel's name, the
+    /// application's backend, the options.
     pub(super) async fn permit(
         &self,
         client: &Client,
@@ -34,16 +34,25 @@ impl Rules {
         now: i64,
     ) -> Result<Permission, Refusal> {
         let (options, channel) = (&namespace.options, &request.channel);
+        let client_refresh = namespace.proxies.sub_refresh.is_none();
         if !request.token.is_empty() {
-            return self.permit_by_token(client, channel, &request.token, now).await;
+            let permission = self.permit_by_token(client, channel, &request.token, now).await?;
+            return Ok(Permission { client_refresh, ..permission });
         }
         if self.namespaces.is_private(channel.as_str()) {
             return Err(ClientError::PERMISSION_DENIED.into());
         }
         let users = self.namespaces.users(channel.as_str());
-        let permitted = match users.filter(|_| options.allow_user_limited_channels) {
-            Some(users) => self.insecure || users.contains(client.user()),
-            None => {
+        let users = users.filter(|_| options.allow_user_limited_channels);
+        let permitted = match (users, &namespace.proxies.subscribe) {
+            (Some(users), _) => self.insecure || users.contains(client.user()),
+            (None, Some(proxy)) => {
+                let Subscribed { expire_at, info, data, overrides } =
+                    proxy.subscribe(client, request).await?;
+                check_expiry(expire_at, now)?;
+                return Ok(Permission { expire_at, client_refresh, info, data, overrides });
+            }
+            (None, None) => {
                 let allowed = Allowed {
                     client: options.allow_subscribe_for_client,
                     subscriber: false,
@@ -114,12 +123,15 @@ impl Rules {
         now: i64,
     ) -> Result<Refreshed, Refusal> {
         if token.is_empty() {
-            return Err(ClientError::BAD_REQUEST.into());
+            return match &self.namespaces.of(channel.as_str())?.proxies.sub_refresh {
+                Some(proxy) => proxy.sub_refresh(client, channel, now).await,
+                None => Err(ClientError::BAD_REQUEST.into()),
+            };
         }
         let token = match self.subscription_tokens().subscribe(token, now).await {
             Ok(token) => token,
             Err(TokenError::Expired) => {
-                return Ok(Refreshed { expire_at: now, info: None, expired: true });
+                return Ok(Refreshed { expire_at: now, expired: true, ..Refreshed::default() });
             }
             Err(TokenError::Unavailable) => return Err(ClientError::INTERNAL.into()),
             Err(error @ TokenError::Invalid(_)) => {
@@ -129,10 +141,11 @@ impl Rules {
         };
         check_claims(client, channel, &token)?;
         check_expiry(token.expire_at, now)?;
-        Ok(Refreshed { expire_at: token.expire_at, info: token.info, expired: false })
+        Ok(Refreshed { expire_at: token.expire_at, info: token.info, ..Refreshed::default() })
     }
 
-    async fn permit_by_token(
+    /// What a subscription token permits, whoever prolongs it.
+    pub(super) async fn permit_by_token(
         &self,
         client: &Client,
         channel: &Channel,
@@ -152,10 +165,10 @@ impl Rules {
         check_expiry(token.expire_at, now)?;
         Ok(Permission {
             expire_at: token.expire_at,
-            client_refresh: true,
             info: token.info.unwrap_or_default(),
             data: token.data,
             overrides: token.overrides,
+            ..Permission::default()
         })
     }
 }

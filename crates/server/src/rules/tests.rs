@@ -1,5 +1,7 @@
 mod channels;
 mod connect;
+mod explain;
+mod proxies;
 mod subscribe;
 
 use std::sync::Arc;
@@ -45,10 +47,16 @@ fn client(user: &str) -> Client {
         connection: Default::default(),
         channel: Default::default(),
     };
-    Client { id: "c1".into(), info: Arc::new(info), transport: "memory", meta: Default::default() }
+    Client {
+        id: "c1".into(),
+        info: Arc::new(info),
+        transport: "memory",
+        meta: Default::default(),
+        context: None,
+    }
 }
 
-fn subscribe_to(channel: &str) -> SubscribeRequest {
+pub(crate) fn subscribe_to(channel: &str) -> SubscribeRequest {
     SubscribeRequest {
         channel: channel.into(),
         token: String::new(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use tidegate_core::call::Overrides;
 
 use super::{TokenChannel, TokenError};
+use crate::payload::{self, Override};
 
 /// The claims of connection and subscription tokens. A claim of the wrong type makes the token invalid; null
 /// is as good as none.
@@ -38,7 +39,7 @@ pub(super) struct Claims {
     b64info: Option<String>,
     data: Option<Box<RawValue>>,
     b64data: Option<String>,
-    r#override: Option<OverrideClaims>,
+    r#override: Option<Override>,
     channels: Option<Vec<String>>,
     subs: Option<BTreeMap<String, SubClaims>>,
     meta: Option<Box<RawValue>>,
@@ -67,7 +68,7 @@ impl Claims {
     /// When what the token grants expires: `expire_at` where it is there, 0 for never, otherwise `exp`.
     pub(super) fn expire_at(&self) -> i64 {
         let at = self.expire_at.or(self.exp.as_ref().map(|exp| exp.0)).unwrap_or_default();
-        at.clamp(0, LAST_SECOND)
+        payload::moment(at)
     }
 
     pub(super) fn issuer(&self) -> &[String] {
@@ -87,11 +88,11 @@ impl Claims {
     }
 
     pub(super) fn meta(&self) -> Bytes {
-        self.meta.as_deref().map(raw).unwrap_or_default()
+        self.meta.as_deref().map(payload::raw).unwrap_or_default()
     }
 
     pub(super) fn overrides(&self) -> Overrides {
-        self.r#override.as_ref().map(OverrideClaims::overrides).unwrap_or_default()
+        self.r#override.map(Overrides::from).unwrap_or_default()
     }
 
     /// The channels of `subs`, or where there are none of `channels`, as v6 has it.
@@ -118,7 +119,7 @@ struct SubClaims {
     b64info: Option<String>,
     data: Option<Box<RawValue>>,
     b64data: Option<String>,
-    r#override: Option<OverrideClaims>,
+    r#override: Option<Override>,
 }
 
 impl SubClaims {
@@ -127,36 +128,8 @@ impl SubClaims {
             channel: channel.to_owned(),
             info: payload(self.b64info.as_deref(), self.info.as_deref())?.unwrap_or_default(),
             data: payload(self.b64data.as_deref(), self.data.as_deref())?.unwrap_or_default(),
-            overrides: self.r#override.as_ref().map(OverrideClaims::overrides).unwrap_or_default(),
+            overrides: self.r#override.map(Overrides::from).unwrap_or_default(),
         })
-    }
-}
-
-#[derive(Deserialize)]
-struct OverrideClaims {
-    presence: Option<Switch>,
-    join_leave: Option<Switch>,
-    force_recovery: Option<Switch>,
-    force_positioning: Option<Switch>,
-    force_push_join_leave: Option<Switch>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-struct Switch {
-    #[serde(default)]
-    value: bool,
-}
-
-impl OverrideClaims {
-    fn overrides(&self) -> Overrides {
-        let value = |switch: Option<Switch>| switch.map(|switch| switch.value);
-        Overrides {
-            presence: value(self.presence),
-            join_leave: value(self.join_leave),
-            force_recovery: value(self.force_recovery),
-            force_positioning: value(self.force_positioning),
-            force_push_join_leave: value(self.force_push_join_leave),
-        }
     }
 }
 
@@ -207,17 +180,7 @@ fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
 }
 
 fn payload(base64: Option<&str>, json: Option<&RawValue>) -> Result<Option<Bytes>, TokenError> {
-    match base64.filter(|text| !text.is_empty()) {
-        Some(text) => match STANDARD.decode(text) {
-            Ok(bytes) => Ok(Some(bytes.into())),
-            Err(_) => Err(TokenError::Invalid("expected base64 in b64info and b64data")),
-        },
-        None => Ok(json.map(raw)),
-    }
-}
-
-fn raw(json: &RawValue) -> Bytes {
-    Bytes::copy_from_slice(json.get().as_bytes())
+    payload::either(base64, json).map_err(|_| TokenError::Invalid("expected base64 in b64info and b64data"))
 }
 
 /// The user that the claim at `path` names; empty where there is none.
@@ -230,6 +193,4 @@ fn user(claims: &Value, path: &str) -> String {
     }
 }
 
-/// The last second that a connection may expire at: in 2128, so that no arithmetic with it overflows.
-const LAST_SECOND: i64 = 5_000_000_000;
 const NOT_CLAIMS: TokenError = TokenError::Invalid("expected claims as a JSON object, of the known types");

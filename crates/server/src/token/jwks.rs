@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::TokenError;
-use super::keys::{ED, ES256, ES384, Key, RSA, algorithm};
+use super::algorithm::{Algorithm, ED, ES256, ES384, ES512, Material, RSA};
+use super::keys::Key;
 use crate::rules::RulesError;
 
 /// The keys at one URL, which is fixed: a token chooses among them by its key id, and never where to look.
@@ -37,22 +40,13 @@ impl Jwks {
             found: format!("{url:?}"),
             expected: expected.to_owned(),
         };
-        if url.contains("{{") {
-            return Err(wrong("a URL without placeholders, which this version does not implement"));
-        }
-        let parsed = reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
-            // Whoever can redirect could choose the keys.
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        Ok(Self {
-            url: parsed.ok_or_else(|| wrong("a URL that starts with http:// or https://"))?,
-            client: client.map_err(|_| wrong("a system with certificates of authorities"))?,
-            state: Mutex::default(),
-            fetching: tokio::sync::Mutex::new(()),
-        })
+        let url = parsed(url).ok_or_else(|| wrong("a URL that starts with http:// or https://"))?;
+        Ok(Self::at(url, client().map_err(|_| wrong("a system with certificates of authorities"))?))
+    }
+
+    /// The set at `url`, fetched by `client`, in time.
+    pub(super) fn at(url: reqwest::Url, client: reqwest::Client) -> Self {
+        Self { url, client, state: Mutex::default(), fetching: tokio::sync::Mutex::new(()) }
     }
 
     /// The key of this id for this algorithm.
@@ -133,6 +127,21 @@ impl Jwks {
     }
 }
 
+/// A URL of HTTP.
+pub(super) fn parsed(url: &str) -> Option<reqwest::Url> {
+    reqwest::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))
+}
+
+/// What fetches sets.
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TIMEOUT)
+        // Whoever can redirect could choose the keys.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+}
+
 /// The usable keys of a set; others are passed over, for a set may have keys for others.
 pub(super) fn parse(json: &[u8]) -> Result<Vec<(String, Arc<Key>)>, String> {
     #[derive(Deserialize)]
@@ -164,21 +173,32 @@ fn usable(jwk: Jwk) -> Option<(String, Arc<Key>)> {
     if jwk.usage.is_some_and(|usage| usage != "sig") {
         return None;
     }
+    let common = |key: jsonwebtoken::errors::Result<DecodingKey>| key.ok().map(Material::Common);
     let (family, key) = match (&*jwk.kty, jwk.crv.as_deref()) {
-        ("RSA", _) => (RSA, DecodingKey::from_rsa_components(&jwk.n?, &jwk.e?)),
-        ("EC", Some("P-256")) => (ES256, DecodingKey::from_ec_components(&jwk.x?, &jwk.y?)),
-        ("EC", Some("P-384")) => (ES384, DecodingKey::from_ec_components(&jwk.x?, &jwk.y?)),
-        ("OKP", Some("Ed25519")) => (ED, DecodingKey::from_ed_components(&jwk.x?)),
+        ("RSA", _) => (RSA, common(DecodingKey::from_rsa_components(&jwk.n?, &jwk.e?))),
+        ("EC", Some("P-256")) => (ES256, common(DecodingKey::from_ec_components(&jwk.x?, &jwk.y?))),
+        ("EC", Some("P-384")) => (ES384, common(DecodingKey::from_ec_components(&jwk.x?, &jwk.y?))),
+        ("EC", Some("P-521")) => (ES512, Material::p521(&point(&jwk.x?, &jwk.y?)?)),
+        ("OKP", Some("Ed25519")) => (ED, common(DecodingKey::from_ed_components(&jwk.x?))),
         _ => return None,
     };
     let algorithms = match jwk.alg {
         None => family,
         Some(name) => {
-            let only = algorithm(&name)?;
+            let only = Algorithm::named(&name)?;
             std::slice::from_ref(family.iter().find(|of_family| **of_family == only)?)
         }
     };
-    Some((jwk.kid, Arc::new(Key { algorithms, key: key.ok()?, until: None })))
+    Some((jwk.kid, Arc::new(Key { name: "jwks_public_endpoint", algorithms, key: key?, until: None })))
+}
+
+/// An uncompressed point (SEC 1 §2.3.3) of its coordinates in base64.
+fn point(x: &str, y: &str) -> Option<Vec<u8>> {
+    let mut point = vec![4];
+    for coordinate in [x, y] {
+        point.extend(URL_SAFE_NO_PAD.decode(coordinate).ok()?);
+    }
+    Some(point)
 }
 
 /// How long keys are used without asking again. An hour, as v6.

@@ -2,12 +2,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::TokenError;
+use super::algorithm::{Algorithm, ES256, ES384, ES512, HMAC, Material, RSA};
 use super::jwks::Jwks;
+use super::sets::{self, Groups, Sets};
 use crate::config;
 use crate::rules::RulesError;
 
@@ -34,12 +36,16 @@ pub(super) enum Keys {
     Static(Vec<Key>),
     /// Keys of a set that is fetched. The others do not count then, as in v6.
     Fetched(Jwks),
+    /// Keys of the set that the token's issuer or audience names.
+    Chosen(Sets),
 }
 
 /// A key, and what it may be used for.
 pub(super) struct Key {
+    /// The key of the configuration that it comes from, without the section.
+    pub(super) name: &'static str,
     pub(super) algorithms: &'static [Algorithm],
-    pub(super) key: DecodingKey,
+    pub(super) key: Material,
     /// The last second that it is accepted at; `None` has no end.
     pub(super) until: Option<i64>,
 }
@@ -48,82 +54,72 @@ impl Keys {
     pub(super) fn new(section: &str, token: &config::Token) -> Result<Self, RulesError> {
         if !token.jwks_public_endpoint.is_empty() {
             let key = format!("{section}.jwks_public_endpoint");
+            if sets::has_placeholders(&token.jwks_public_endpoint) {
+                let expressions = [&*token.issuer_regex, &*token.audience_regex];
+                let any = token.insecure_skip_jwks_endpoint_safety_check;
+                return Ok(Self::Chosen(Sets::new(&key, &token.jwks_public_endpoint, &expressions, any)?));
+            }
             return Ok(Self::Fetched(Jwks::new(&key, &token.jwks_public_endpoint)?));
         }
         let mut keys = Vec::new();
         let secrets = [
-            (&token.hmac_secret_key, None),
-            (&token.hmac_previous_secret_key, token.hmac_previous_secret_key_valid_until),
+            ("hmac_secret_key", &token.hmac_secret_key, None),
+            (
+                "hmac_previous_secret_key",
+                &token.hmac_previous_secret_key,
+                token.hmac_previous_secret_key_valid_until,
+            ),
         ];
-        for (secret, until) in secrets {
+        for (name, secret, until) in secrets {
             if !secret.is_empty() {
-                let key = DecodingKey::from_secret(secret.expose().as_bytes());
-                keys.push(Key { algorithms: HMAC, key, until });
+                let key = Material::Common(DecodingKey::from_secret(secret.expose().as_bytes()));
+                keys.push(Key { name, algorithms: HMAC, key, until });
             }
         }
         if !token.rsa_public_key.is_empty() {
             let key = DecodingKey::from_rsa_pem(token.rsa_public_key.as_bytes());
-            let key = key.map_err(|_| not_pem(section, "rsa_public_key", "an RSA public key as PEM"))?;
-            keys.push(Key { algorithms: RSA, key, until: None });
+            let name = "rsa_public_key";
+            let key = key.map_err(|_| not_pem(section, name, "an RSA public key as PEM"))?;
+            keys.push(Key { name, algorithms: RSA, key: Material::Common(key), until: None });
         }
         if !token.ecdsa_public_key.is_empty() {
-            let expected = "a P-256 or P-384 public key as PEM (P-521 and ES512 are not implemented)";
-            let wrong = || not_pem(section, "ecdsa_public_key", expected);
+            let name = "ecdsa_public_key";
+            let wrong = || not_pem(section, name, "a P-256, P-384 or P-521 public key as PEM");
             let key = DecodingKey::from_ec_pem(token.ecdsa_public_key.as_bytes()).map_err(|_| wrong())?;
-            let algorithms = match key.as_bytes().len() {
-                P256_POINT => ES256,
-                P384_POINT => ES384,
+            let (algorithms, key) = match key.as_bytes().len() {
+                P256_POINT => (ES256, Material::Common(key)),
+                P384_POINT => (ES384, Material::Common(key)),
+                P521_POINT => (ES512, Material::p521(key.as_bytes()).ok_or_else(wrong)?),
                 _ => return Err(wrong()),
             };
-            keys.push(Key { algorithms, key, until: None });
+            keys.push(Key { name, algorithms, key, until: None });
         }
         Ok(Self::Static(keys))
     }
 
-    /// Checks the signature of a token by the key that its header asks for, if there is one for it.
+    /// Checks the signature of a token by the key that its header asks for, if there is one for it; which that was,
+    /// as the configuration names it.
     pub(super) async fn check(
         &self,
         header: &Header,
         message: &[u8],
         signature: &str,
+        groups: &Groups,
         now: i64,
-    ) -> Result<(), TokenError> {
-        let algorithm = algorithm(&header.alg).ok_or(TokenError::Invalid("an unknown algorithm"))?;
+    ) -> Result<&'static str, TokenError> {
+        let algorithm = Algorithm::named(&header.alg).ok_or(TokenError::Invalid("an unknown algorithm"))?;
         let signed = match self {
             Self::Static(keys) => keys
                 .iter()
                 .filter(|key| key.algorithms.contains(&algorithm))
                 .filter(|key| key.until.is_none_or(|until| now <= until))
-                .any(|key| key.signed(algorithm, message, signature)),
-            Self::Fetched(set) => {
-                let id = header.kid.as_deref().ok_or(TokenError::Invalid("no key id"))?;
-                set.find(id, algorithm).await?.signed(algorithm, message, signature)
-            }
+                .find(|key| key.key.signed(algorithm, message, signature))
+                .map(|key| key.name),
+            Self::Fetched(set) => set.signed(header, algorithm, message, signature).await?,
+            Self::Chosen(sets) => sets.of(groups)?.signed(header, algorithm, message, signature).await?,
         };
-        if signed { Ok(()) } else { Err(TokenError::Invalid("another signature")) }
+        signed.ok_or(TokenError::Invalid("another signature"))
     }
-}
-
-impl Key {
-    fn signed(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
-        crypto::verify(signature, message, &self.key, algorithm).unwrap_or(false)
-    }
-}
-
-/// The algorithm of this name. `none` is no algorithm, and RSA-PSS is not used by anyone's tokens.
-pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
-    Some(match name {
-        "HS256" => Algorithm::HS256,
-        "HS384" => Algorithm::HS384,
-        "HS512" => Algorithm::HS512,
-        "RS256" => Algorithm::RS256,
-        "RS384" => Algorithm::RS384,
-        "RS512" => Algorithm::RS512,
-        "ES256" => Algorithm::ES256,
-        "ES384" => Algorithm::ES384,
-        "EdDSA" => Algorithm::EdDSA,
-        _ => return None,
-    })
 }
 
 fn not_pem(section: &str, key: &str, expected: &str) -> RulesError {
@@ -134,14 +130,24 @@ fn not_pem(section: &str, key: &str, expected: &str) -> RulesError {
     }
 }
 
-const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
-pub(super) const RSA: &[Algorithm] = &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
-pub(super) const ES256: &[Algorithm] = &[Algorithm::ES256];
-pub(super) const ES384: &[Algorithm] = &[Algorithm::ES384];
-pub(super) const ED: &[Algorithm] = &[Algorithm::EdDSA];
+impl Jwks {
+    /// The name of the key that a signature is of; `None` if it is of another.
+    async fn signed(
+        &self,
+        header: &Header,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &str,
+    ) -> Result<Option<&'static str>, TokenError> {
+        let id = header.kid.as_deref().ok_or(TokenError::Invalid("no key id"))?;
+        let key = self.find(id, algorithm).await?;
+        Ok(key.key.signed(algorithm, message, signature).then_some(key.name))
+    }
+}
 
 /// Bytes of an uncompressed point on the curve.
 const P256_POINT: usize = 65;
 const P384_POINT: usize = 97;
+const P521_POINT: usize = 133;
 
 const NOT_A_HEADER: TokenError = TokenError::Invalid("expected a header as a JSON object");

@@ -1,4 +1,5 @@
 mod jwks;
+mod made;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
@@ -316,7 +317,7 @@ fn keys_that_make_no_sense_are_named() {
     );
     check_refused(
         |config| config.ecdsa_public_key = rsa,
-        "client.token.ecdsa_public_key is something else; expected a P-256 or P-384 public key as PEM (P-521 and ES512 are not implemented)",
+        "client.token.ecdsa_public_key is something else; expected a P-256, P-384 or P-521 public key as PEM",
     );
     check_refused(
         |config| config.issuer_regex = "(".into(),
@@ -326,8 +327,20 @@ fn keys_that_make_no_sense_are_named() {
         |config| config.jwks_public_endpoint = "file:///etc/passwd".into(),
         "client.token.jwks_public_endpoint is \"file:///etc/passwd\"; expected a URL that starts with http:// or https://",
     );
-    check_refused(
-        |config| config.jwks_public_endpoint = "https://{{tenant}}/keys".into(),
-        "client.token.jwks_public_endpoint is \"https://{{tenant}}/keys\"; expected a URL without placeholders, which this version does not implement",
-    );
+    #[track_caller]
+    fn check_template(url: &str, issuer: &str, expected: &str) {
+        let set = |config: &mut config::Token| {
+            (config.jwks_public_endpoint, config.issuer_regex) = (url.to_owned(), issuer.to_owned());
+        };
+        check_refused(set, &format!("client.token.jwks_public_endpoint is {url:?}; expected {expected}"));
+    }
+    let free = "a group \"who\" that matches one of a list of values, such as (?P<who>a|b): what comes from a token must not choose freely who is asked for keys";
+    for issuer in ["^(?P<who>.*)$", "^(?P<who>[ab])$", "^(?P<who>a+)$", r"^(?P<who>\w)$", "^(?P<who>a|b?)$"] {
+        check_template("https://{{who}}/keys", issuer, free);
+    }
+    let missing = "a group \"who\" in issuer_regex or audience_regex";
+    check_template("https://{{who}}/keys", "^(?P<whom>a|b)$", missing);
+    check_template("https://{{who}}/keys", "", missing);
+    check_template("https://{{who/keys", "", "placeholders such as {{name}}");
+    check_template("ftp://{{who}}/keys", "(?P<who>a|b)", "a URL that starts with http:// or https://");
 }

@@ -13,6 +13,7 @@ mod ordering;
 mod panics;
 mod port;
 mod presence;
+mod prolonging;
 mod replaced;
 mod site;
 mod slow;

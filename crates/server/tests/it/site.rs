@@ -1,7 +1,8 @@
 //! A server to be tested, its rules, and its clients.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -12,7 +13,7 @@ use tidegate_server::core::request::{ConnectRequest, SubscribeRequest};
 use tidegate_server::core::transport::Peer;
 use tidegate_server::core::{
     Authenticator, Backpressure, Channel, Client, ClientError, Disconnect, HistoryBounds, Hooks, Identity,
-    Publication, PublishGrant, Refusal, SubscribeGrant,
+    Publication, PublishGrant, Refreshed, Refusal, SubscribeGrant,
 };
 use tidegate_server::{Builder, Bytes, Handle, Server, Stopped};
 use tokio::sync::oneshot;
@@ -32,7 +33,15 @@ pub(crate) struct Rules {
     pub(crate) diary: Diary,
     /// What happens to slow subscribers of some channels; of others, what the grant says.
     pub(crate) policies: Vec<(&'static str, Arc<dyn Backpressure>)>,
+    /// How long connections live until the server asks for them, in seconds; 0 for ever.
+    pub(crate) life: i64,
+    /// What is said when the server asks whether a life goes on, one after the other; then it is over. Asking
+    /// takes [`Rules::delay`].
+    pub(crate) lives: Lives,
 }
+
+/// What is said of lives, in order.
+pub(crate) type Lives = Arc<Mutex<VecDeque<Result<Refreshed, Refusal>>>>;
 
 /// What hooks were told, in order.
 #[derive(Clone, Default)]
@@ -72,7 +81,8 @@ impl Authenticator for Rules {
             _ => {}
         }
         let channels = self.channels.iter().map(|channel| call(channel)).collect();
-        Ok(Identity { user: request.token.as_str().into(), channels, ..Default::default() })
+        let expire_at = if self.life > 0 { unix_now() + self.life } else { 0 };
+        Ok(Identity { user: request.token.as_str().into(), channels, expire_at, ..Default::default() })
     }
 
     async fn subscribe(&self, _: &Client, request: &SubscribeRequest) -> Result<SubscribeGrant, Refusal> {
@@ -103,7 +113,7 @@ impl Authenticator for Rules {
     }
 
     async fn publish(&self, _: &Client, _: &Channel, _: &Bytes, _: bool) -> Result<PublishGrant, Refusal> {
-        Ok(PublishGrant { data: None, options: self.options() })
+        Ok(PublishGrant { options: self.options(), ..Default::default() })
     }
 
     async fn history(&self, _: &Client, _: &Channel, _: bool) -> Result<HistoryBounds, Refusal> {
@@ -112,6 +122,21 @@ impl Authenticator for Rules {
 
     async fn presence(&self, _: &Client, _: &Channel, _: bool) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    async fn refresh_server_side(&self, client: &Client) -> Result<Refreshed, Refusal> {
+        self.diary.note(format!("{} refreshed", client.user()));
+        assert!(&**client.user() != "panics in refresh", "the authenticator panics, as the test wants");
+        self.life().await
+    }
+
+    async fn sub_refresh_server_side(
+        &self,
+        client: &Client,
+        channel: &Channel,
+    ) -> Result<Refreshed, Refusal> {
+        self.diary.note(format!("{} refreshed in {channel}", client.user()));
+        self.life().await
     }
 }
 
@@ -142,6 +167,12 @@ impl Hooks for Rules {
 }
 
 impl Rules {
+    async fn life(&self) -> Result<Refreshed, Refusal> {
+        sleep(self.delay).await;
+        let said = self.lives.lock().unwrap().pop_front();
+        said.unwrap_or(Ok(Refreshed { expired: true, ..Default::default() }))
+    }
+
     /// Channels keep `size` publications and can be recovered.
     pub(crate) fn with_history(size: usize) -> Self {
         let minute = Duration::from_secs(600);
@@ -164,6 +195,11 @@ pub(crate) fn call(channel: &str) -> SubscribeCall {
         recover_since: None,
         overrides: Default::default(),
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().try_into().unwrap()
 }
 
 /// A server that runs.
@@ -314,6 +350,11 @@ impl Guest {
                 message => return message,
             }
         }
+    }
+
+    /// The next message until then that is no ping, each of which is answered.
+    pub(crate) async fn hear_awake_until(&mut self, until: Instant) -> Option<String> {
+        tokio::time::timeout_at(until, self.hear_awake()).await.ok()
     }
 
     /// All that has come by the time nothing comes for a while.

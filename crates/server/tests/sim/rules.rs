@@ -82,7 +82,7 @@ impl Authenticator for Rules {
     ) -> Result<PublishGrant, Refusal> {
         self.think().await;
         let options = PublishOptions { history: self.channel(channel)?.history, ..Default::default() };
-        Ok(PublishGrant { data: None, options })
+        Ok(PublishGrant { options, ..Default::default() })
     }
 
     async fn history(&self, _: &Client, channel: &Channel, _: bool) -> Result<HistoryBounds, Refusal> {

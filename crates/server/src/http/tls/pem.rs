@@ -12,7 +12,7 @@ use super::TlsError;
 
 /// The PEM that `text`, the value of `key`, is, or is the base64 of, or names a file of. `shown`: messages
 /// may repeat the text.
-pub(super) fn load(key: &str, text: &str, shown: bool) -> Result<Vec<u8>, TlsError> {
+pub(crate) fn load(key: &str, text: &str, shown: bool) -> Result<Vec<u8>, TlsError> {
     if is_pem(text.as_bytes()) {
         return Ok(text.as_bytes().to_vec());
     }
