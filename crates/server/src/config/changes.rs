@@ -84,6 +84,7 @@ pub(super) const RELOADED: &[&str] = &[
     "channel.",
     "client.",
     "debug.",
+    "emulation.",
     "health.",
     "http_api.",
     "http_server.internal_tls.cert_pem",
@@ -93,11 +94,16 @@ pub(super) const RELOADED: &[&str] = &[
     "http_server.tls.client_ca_pem",
     "http_server.tls.key_pem",
     "http_server.tls_check_interval",
+    "http_stream.",
     "log.level",
     "node.resident_limit",
     "prometheus.",
     "shutdown.",
+    "sse.",
     "swagger.",
+    "uni_http_stream.",
+    "uni_sse.",
+    "uni_websocket.",
     "websocket.",
 ];
 
@@ -107,5 +113,8 @@ pub(super) const RESTART: &[&str] = &[
     "channel.tags_filter.depth",
     "channel.tags_filter.logs",
     "channel.tags_filter.nodes",
+    "client.connect_code_to_unidirectional_disconnect.enabled",
+    "client.connect_code_to_unidirectional_disconnect.transforms",
     "client.stale_close_delay",
+    "uni_websocket.disable_disconnect_push",
 ];
