@@ -173,6 +173,7 @@ impl Bench {
                     assert_eq!(self.stage, Stage::Open, "a ping");
                     "ping".to_owned()
                 }
+                Action::Refuse(..) => unreachable!("only clients that cannot ask again are refused so"),
                 Action::Close(why) => {
                     assert!((3000..5000).contains(&why.code) && !why.reason.is_empty(), "{why:?}");
                     self.stage = Stage::Over;

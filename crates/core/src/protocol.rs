@@ -85,6 +85,8 @@ pub enum Action {
     Ping,
     /// Close, for this reason.
     Close(Disconnect),
+    /// Close, for this reason, as the connect request was refused with the error of this code.
+    Refuse(u32, Disconnect),
     /// Send what there is, then wait for the client to close, and drop the connection at this time.
     Linger(Instant),
 }

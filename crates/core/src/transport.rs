@@ -74,6 +74,25 @@ pub trait Connection: Send + Unpin + 'static {
         Poll::Ready(())
     }
 
+    /// The id under which the peer sends its messages, where it cannot send them by the connection itself: a
+    /// secret that only the connect reply tells.
+    fn session(&self) -> Option<&str> {
+        None
+    }
+
+    /// Notes that the peer's connect request was refused with the error of this code, before the connection
+    /// closes for it: where a protocol has no error replies, the transport may say it in its own way.
+    fn refused(&mut self, code: u32) {
+        let _ = code;
+    }
+
+    /// Waits until the peer is known to have gone, also while it is not read: where that shows without
+    /// reading.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
+
     /// Bytes that the peer has sent of a message that is not whole yet: one of the rules against a peer
     /// that sends a byte a second looks at it.
     fn unfinished(&self) -> usize {
@@ -137,7 +156,8 @@ impl ReceiveError {
 pub struct Peer {
     /// Where it connects from.
     pub address: Option<SocketAddr>,
-    /// The transport, as metrics and the application name it: `websocket`, `memory`.
+    /// The transport, as metrics and the application name it: `websocket`, `http_stream`, `sse`, `memory`; with
+    /// `uni_` before it, where the peer only reads: `uni_websocket`.
     pub transport: &'static str,
     /// The protocol chosen in the transport's own way: a WebSocket's subprotocol, QUIC's ALPN. Empty where
     /// none was.

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 pub use self::json::{NotJson, is_json};
 use self::malformed::Cause;
 pub use self::malformed::Malformed;
-use crate::message::{Command, Publication, Push, Reply};
+use crate::message::{Command, ConnectRequest, EmulationRequest, Publication, Push, Reply};
 
 /// How a client and the server write messages to each other; fixed when the connection opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +31,37 @@ impl Encoding {
     /// session cares to read. Payloads are copied out of the frame.
     pub fn commands(self, frame: &[u8]) -> Commands<'_> {
         Messages::new(self, frame)
+    }
+
+    /// A connect request without a command around it: all that a client says whose transport only reads.
+    ///
+    /// # Errors
+    /// [`Malformed`]
+    pub fn connect_request(self, message: &[u8]) -> Result<ConnectRequest, Malformed> {
+        self.single(message)
+    }
+
+    /// What a client posts to `/emulation`, with [`data`](EmulationRequest::data) as the frame that it is.
+    ///
+    /// # Errors
+    /// [`Malformed`]
+    pub fn emulation_request(self, body: &[u8]) -> Result<EmulationRequest, Malformed> {
+        let mut request: EmulationRequest = self.single(body)?;
+        if self == Self::Json {
+            let frame: String = serde_json::from_slice(&request.data)
+                .map_err(|error| Malformed::new(0, Cause::from(error)))?;
+            request.data = frame.into();
+        }
+        Ok(request)
+    }
+
+    /// A message that is all there is: in Protobuf, there is no length in front.
+    fn single<M: prost::Message + DeserializeOwned + Default>(self, message: &[u8]) -> Result<M, Malformed> {
+        let decoded = match self {
+            Self::Json => json::decode(message),
+            Self::Protobuf => M::decode(message).map_err(Cause::from),
+        };
+        decoded.map_err(|cause| Malformed::new(0, cause))
     }
 
     /// The replies and pushes of one frame from a server, in order.

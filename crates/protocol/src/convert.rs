@@ -170,6 +170,25 @@ pub(crate) fn subscribe_result(subscribed: &Subscribed, encoding: Encoding) -> m
     }
 }
 
+/// What tells a client that only reads that it is connected. Nobody waits for its pongs, and no node for what it
+/// posts.
+pub(crate) fn connect_push(connected: &request::Connected, version: &str) -> message::Connect {
+    let (expires, ttl) = seconds(connected.ttl);
+    let subs = connected.subs.iter();
+    message::Connect {
+        client: connected.client.to_string(),
+        version: version.to_owned(),
+        data: connected.data.clone(),
+        subs: subs.map(|(name, s)| (name.to_string(), subscribe_result(s, Encoding::Json))).collect(),
+        expires,
+        ttl,
+        ping: connected.ping.as_secs() as u32,
+        session: connected.session.clone(),
+        time: connected.time,
+        ..Default::default()
+    }
+}
+
 /// The reply to command `id`. `native_ping` leaves the ping out of a connect reply: it is the transport's.
 pub(crate) fn reply(
     id: u32,

@@ -1,8 +1,9 @@
 mod heartbeat;
 #[cfg(test)]
 mod tests;
+mod unidirectional;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use crate::message::{self, Command, Reply};
 use crate::subscription::ChannelSubscription;
 use crate::{Encoding, convert};
 use heartbeat::Heartbeat;
+pub(crate) use unidirectional::bare;
 
 /// The Centrifuge client protocol, in both encodings.
 #[derive(Debug)]
@@ -35,6 +37,13 @@ pub struct Options {
     pub version: String,
     /// What a subscription's tags filter may be.
     pub filters: filter::Limits,
+    /// How the connection of a client that only reads is closed when its connect request is refused with an
+    /// error, by the error's code: it takes no error replies. Where none is given, 3005 tells that its token
+    /// has expired, and 3004 anything else.
+    pub unidirectional_disconnects: BTreeMap<u32, tidegate_core::Disconnect>,
+    /// Whether a client that only reads from a WebSocket is told by a push, too, why it is closed. True: then
+    /// all such clients read the same.
+    pub unidirectional_websocket_push: bool,
 }
 
 impl Default for Options {
@@ -44,6 +53,8 @@ impl Default for Options {
             linger: Duration::from_secs(5),
             version: concat!("Tidegate ", env!("CARGO_PKG_VERSION")).to_owned(),
             filters: filter::Limits::default(),
+            unidirectional_disconnects: BTreeMap::new(),
+            unidirectional_websocket_push: true,
         }
     }
 }
@@ -93,8 +104,12 @@ fn asks(peer: &Peer, key: &str, value: &str) -> bool {
 struct CentrifugeSession {
     options: Arc<Options>,
     encoding: Encoding,
-    /// The transport has its own pings.
+    /// The client only reads: it says what it wants when it connects, and nothing later.
+    unidirectional: bool,
+    /// Pings go by the transport's own.
     native_ping: bool,
+    /// Pings are messages.
+    message_ping: bool,
     /// The transport has no close code: a push says why before it closes.
     disconnect_push: bool,
     /// The client wants to be told of gaps and of the node's health.
@@ -130,13 +145,26 @@ struct Pending {
 impl CentrifugeSession {
     fn new(options: Arc<Options>, peer: &Peer, now: Instant) -> Self {
         let asks = |key, value| asks(peer, key, value);
+        let unidirectional = unidirectional::is(peer);
+        let (native_ping, message_ping) = match peer.transport {
+            "websocket" if asks("cf_ws_frame_ping_pong", "true") => (true, false),
+            // What the client sends is not looked at; but a WebSocket's own pongs tell that it lives.
+            "uni_websocket" => (true, true),
+            _ => (false, true),
+        };
         Self {
-            encoding: if is_protobuf(peer) { Encoding::Protobuf } else { Encoding::Json },
-            native_ping: peer.transport == "websocket" && asks("cf_ws_frame_ping_pong", "true"),
-            disconnect_push: peer.transport != "websocket",
+            encoding: if is_protobuf(peer) && !unidirectional { Encoding::Protobuf } else { Encoding::Json },
+            unidirectional,
+            native_ping,
+            message_ping,
+            disconnect_push: match peer.transport {
+                "websocket" => false,
+                "uni_websocket" => options.unidirectional_websocket_push,
+                _ => true,
+            },
             notices: asks("tidegate_notices", "true"),
             state: State::New { until: now + options.stale_close_delay },
-            frame: None,
+            frame: unidirectional::connect_in_query(peer),
             actions: VecDeque::new(),
             options,
         }
@@ -150,7 +178,7 @@ impl CentrifugeSession {
 
     fn reply(&self, id: u32, response: &Response) -> Reply {
         let Options { version, .. } = &*self.options;
-        convert::reply(id, response, version, self.native_ping, self.encoding)
+        convert::reply(id, response, version, !self.message_ping, self.encoding)
     }
 
     fn encode(&self, reply: &Reply) -> Result<Bytes, Disconnect> {
@@ -218,12 +246,15 @@ impl Session for CentrifugeSession {
     }
 
     fn receive(&mut self, message: Bytes, _: Instant) {
-        if !matches!(self.state, State::Over) {
+        if self.listens() {
             self.frame = Some(message);
         }
     }
 
     fn receive_ahead(&mut self, message: &Bytes) -> bool {
+        if !self.listens() {
+            return true;
+        }
         let State::Open { heartbeat, .. } = &mut self.state else { return false };
         // One that nobody asked for is judged in its turn.
         self.encoding.is_pong(message) && heartbeat.pong()
@@ -246,7 +277,12 @@ impl Session for CentrifugeSession {
             ) {
                 return None;
             }
-            let done = self.command()?.and_then(|command| self.dispatch(command));
+            let done = if self.unidirectional {
+                let frame = self.frame.take()?;
+                self.connect(&frame)
+            } else {
+                self.command()?.and_then(|command| self.dispatch(command))
+            };
             match done {
                 Ok(None) => {}
                 Ok(Some(action)) => return Some(action),
@@ -265,6 +301,9 @@ impl Session for CentrifugeSession {
     }
 
     fn answer(&mut self, outcome: Result<Response, Refusal>, now: Instant) {
+        if self.unidirectional {
+            return self.answer_connect(outcome, now);
+        }
         let (id, publish, connecting) = match &mut self.state {
             State::Connecting { id } => (*id, None, true),
             State::Open { pending, .. } => match pending.take() {
@@ -323,9 +362,13 @@ impl Session for CentrifugeSession {
             }
             State::Open { heartbeat, .. } => match heartbeat.expire(now) {
                 heartbeat::Due::Nothing => {}
-                heartbeat::Due::Ping if self.native_ping => self.actions.push_back(Action::Ping),
                 heartbeat::Due::Ping => {
-                    self.actions.push_back(Action::Send(self.encoding.ping(), None));
+                    if self.native_ping {
+                        self.actions.push_back(Action::Ping);
+                    }
+                    if self.message_ping {
+                        self.actions.push_back(Action::Send(self.encoding.ping(), None));
+                    }
                 }
                 heartbeat::Due::Dead => {
                     let close = self.close(&Disconnect::NO_PONG);
@@ -358,6 +401,7 @@ impl Session for CentrifugeSession {
             delta: subscribed.delta,
             brought: newest,
             notices: self.notices || subscribed.notices,
+            bare: self.unidirectional,
         })
     }
 
@@ -412,7 +456,8 @@ impl Session for CentrifugeSession {
             }
             _ => return None,
         };
-        self.encoding.encode_push(&push).ok()
+        let encoded = self.encoding.encode_push(&push).ok()?;
+        Some(if self.unidirectional { bare(&encoded) } else { encoded })
     }
 
     fn busy(&self) -> bool {

@@ -9,6 +9,7 @@ use tidegate_core::{Channel, Entry, Filter, Format, Gap, Kind, Publication, Subs
 use crate::Encoding;
 use crate::convert;
 use crate::message::{Join, Leave, Push};
+use crate::session::bare;
 
 pub(crate) use patches::recovered;
 
@@ -30,6 +31,8 @@ pub(crate) struct ChannelSubscription {
     pub(crate) brought: u64,
     /// The client asked to be told of gaps.
     pub(crate) notices: bool,
+    /// The client only reads: pushes come without a reply around them.
+    pub(crate) bare: bool,
 }
 
 // The numbers of formats: an entry is encoded once for each.
@@ -47,6 +50,8 @@ impl Subscription for ChannelSubscription {
         };
         if form.is_empty() {
             out.close(convert::disconnect(&crate::Disconnect::INAPPROPRIATE_PROTOCOL));
+        } else if self.bare {
+            out.message(&bare(form));
         } else {
             out.message(form);
         }
@@ -60,7 +65,8 @@ impl Subscription for ChannelSubscription {
                 r#"{{"tidegate":{{"gap":{{"channel":{channel},"missed":{missed},"cause":"{cause}"}}}}}}"#
             );
             let push = convert::message_push(Bytes::from(notice));
-            out.message(&self.encoding.encode_push(&push).expect("the notice is JSON"));
+            let push = self.encoding.encode_push(&push).expect("the notice is JSON");
+            out.message(&if self.bare { bare(&push) } else { push });
         }
     }
 

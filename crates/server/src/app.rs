@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::handle::{Node, PublishError};
+use crate::http::Sessions;
 use crate::ids::Ids;
 use crate::meters::Meters;
 use crate::roster::Roster;
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub(crate) meters: Meters,
     /// Every connection's task: the server ends after the last one.
     pub(crate) tasks: TaskTracker,
+    /// Connections that are found by their session.
+    pub(crate) sessions: Arc<Sessions>,
     /// Every open connection.
     pub(crate) roster: Arc<Roster>,
     pub(crate) takeovers: Takeovers,

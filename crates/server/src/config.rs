@@ -31,6 +31,7 @@ mod secret;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod transforms;
 
 pub use changes::{Change, Values};
 pub use channel::{
@@ -44,13 +45,14 @@ pub use flags::{Arguments, known_flags, split};
 pub use form::Bound;
 pub use keys::{Key, Status};
 pub use listener::{
-    Admin, Emulation, Endpoint, ErrorMode, HttpApi, HttpServer, HttpTransport, Quic, Tls, UniWebSocket,
-    WebSocket,
+    Admin, Emulation, Endpoint, ErrorMode, HttpApi, HttpServer, HttpTransport, Quic, Tls, UniHttpTransport,
+    UniWebSocket, WebSocket,
 };
 pub use problem::{ConfigErrors, Problem};
 pub use proxy::{EventProxy, HttpProxy, Proxy, ProxyTls, Rpc, RpcOptions, RpcPing};
 pub use secret::Secret;
 pub use settings::{Config, Fsync, History, Log, LogFormat, LogLevel, Node, Shutdown, Storage};
+pub use transforms::{ToDisconnect, ToResponse, Transform, Transforms};
 
 /// A configuration, and what a person should know about it.
 #[derive(Debug, Clone)]

@@ -341,6 +341,10 @@ impl<C: Connection> Driver<C> {
                 }
             }
             Action::Close(why) => self.close(why, now),
+            Action::Refuse(code, why) => {
+                self.io.refused(code);
+                self.close(why, now);
+            }
             Action::Linger(until) => self.phase = Phase::Linger(until),
         }
     }

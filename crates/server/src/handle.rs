@@ -31,6 +31,9 @@ pub struct Target {
     pub user: String,
     /// Only this one, if it is not empty.
     pub client: String,
+    /// Only the one whose connect reply told this session, if it is not empty: clients over HTTP streaming and SSE
+    /// have one.
+    pub session: String,
     /// But not these.
     pub except: Vec<String>,
 }
@@ -93,6 +96,8 @@ pub struct Holdings {
     pub permits: usize,
     /// Connections that a drain would reach.
     pub seats: usize,
+    /// Sessions of connections over HTTP streaming and SSE.
+    pub sessions: usize,
     /// Timers of connections.
     pub timers: usize,
     /// Tasks: of connections, handshakes and refusals.
@@ -229,6 +234,7 @@ impl Handle {
     /// What the node holds for connections.
     pub fn holdings(&self) -> Holdings {
         Holdings {
+            sessions: self.app.sessions.len(),
             permits: self.app.admission.live(),
             seats: self.app.roster.len(),
             timers: self.app.wheel.timers(),
@@ -304,7 +310,10 @@ impl Handle {
 
     fn members(&self, target: &Target) -> Vec<Member> {
         let registry = self.app.hub.registry();
-        let mut members = if target.client.is_empty() && target.user.is_empty() {
+        let mut members = if !target.session.is_empty() {
+            let client = self.app.sessions.client(&target.session);
+            client.and_then(|client| registry.client(&client)).into_iter().collect()
+        } else if target.client.is_empty() && target.user.is_empty() {
             let mut anonymous = Vec::new();
             registry.visit(&mut |member| {
                 if member.client.user().is_empty() {
@@ -317,8 +326,11 @@ impl Handle {
         } else {
             registry.client(&target.client).into_iter().collect()
         };
+        let other_client = |m: &Member| !target.client.is_empty() && *m.client.id != *target.client;
         let other_user = |m: &Member| !target.user.is_empty() && **m.client.user() != *target.user;
-        members.retain(|m| !other_user(m) && !target.except.iter().any(|id| **id == *m.client.id));
+        members.retain(|m| {
+            !other_client(m) && !other_user(m) && !target.except.iter().any(|id| **id == *m.client.id)
+        });
         members
     }
 }

@@ -1,11 +1,16 @@
 //! HTTP: the server's own port, and what is mounted on it.
 
 mod accept;
+mod cors;
+mod emulation;
+mod endpoint;
 mod forwarded;
 mod headers;
 mod places;
 mod port;
 mod probes;
+mod sessions;
+mod stream;
 mod tls;
 
 use std::io;
@@ -15,18 +20,22 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use tidegate_core::transport::Peer;
 use tidegate_transport_ws::{Options, Upgrade};
 use tokio::net::TcpListener;
 
 use crate::handle::Handle;
 
-pub(crate) use accept::serve;
+pub(crate) use accept::{Hold, serve};
+pub use emulation::emulation;
+pub use endpoint::{StreamOptions, http_stream, sse, uni_http_stream, uni_sse};
 pub use forwarded::Trusted;
 pub use headers::PAGE as PAGE_HEADERS;
 pub use places::Limits;
 pub use port::{Port, Routes};
 pub(crate) use probes::upkeep;
 pub use probes::{Metrics, health, metrics, ready};
+pub(crate) use sessions::Sessions;
 pub(crate) use tls::load_pem;
 pub use tls::{Certificate, Tls, TlsError};
 
@@ -44,12 +53,21 @@ pub use tls::{Certificate, Tls, TlsError};
 /// # }
 /// ```
 pub fn websocket(handle: Handle, options: Options) -> MethodRouter {
-    get(upgrade).with_state(Arc::new(Mounted { handle, options }))
+    get(upgrade).with_state(Arc::new(Mounted { handle, options, transport: "websocket" }))
+}
+
+/// The route at which clients connect by WebSocket that only read. Their first message is the connect request,
+/// unless it stands in the query, as `cf_connect`; what they send after that is not looked at.
+pub fn uni_websocket(handle: Handle, options: Options) -> MethodRouter {
+    // There is one encoding, and nothing to choose.
+    let options = Options { subprotocols: Vec::new(), ..options };
+    get(upgrade).with_state(Arc::new(Mounted { handle, options, transport: "uni_websocket" }))
 }
 
 struct Mounted {
     handle: Handle,
     options: Options,
+    transport: &'static str,
 }
 
 async fn upgrade(State(mounted): State<Arc<Mounted>>, upgrade: Upgrade) -> Response {
@@ -59,14 +77,14 @@ async fn upgrade(State(mounted): State<Arc<Mounted>>, upgrade: Upgrade) -> Respo
     };
     match upgrade.accept(&mounted.options) {
         Ok((response, upgraded)) => {
-            let handle = mounted.handle.clone();
+            let (handle, transport) = (mounted.handle.clone(), mounted.transport);
             mounted.handle.app().tasks.spawn(async move {
                 let upgraded = tokio::select! {
                     upgraded = upgraded => upgraded,
                     () = handle.app().cut.cancelled() => return,
                 };
                 match upgraded {
-                    Ok((io, peer)) => handle.serve(io, peer, permit),
+                    Ok((io, peer)) => handle.serve(io, Peer { transport, ..peer }, permit),
                     Err(error) => {
                         handle.app().meters.refused("handshake");
                         tracing::debug!(%error, "upgrade failed");

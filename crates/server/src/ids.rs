@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where clients' ids come from.
+/// Where the ids of clients and sessions come from.
 #[derive(Debug)]
 pub(crate) enum Ids {
     /// From the system: nobody can guess them.

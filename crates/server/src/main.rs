@@ -1,6 +1,7 @@
 //! The `tidegate` binary: reads the configuration, assembles the server from it, and runs it.
 
 mod cli;
+mod clients;
 mod log;
 mod node;
 mod ports;

@@ -11,11 +11,11 @@ use axum::Router;
 use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, TagsFilter, Values};
 use tidegate_server::core::{Client, ExactRouter, Hooks, Lag, Refusal, filter};
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
-use tidegate_server::transport_ws::{Options as WebSocket, Origins};
 use tidegate_server::{
     Bytes, Capacity, Handle, Rules, Server, Settings, Shutdown, System, Takeover, api, http, page,
 };
 
+use crate::clients;
 use crate::log::Log;
 use crate::ports::{self, Side, Table};
 use crate::reload::Reload;
@@ -80,6 +80,8 @@ async fn serve(start: Start) -> Result<(), Failure> {
         .protocol(Centrifuge::new(Protocol {
             stale_close_delay: config.client.stale_close_delay,
             filters: filter::Limits { depth, nodes, bytes },
+            unidirectional_disconnects: clients::disconnects(&config),
+            unidirectional_websocket_push: !config.uni_websocket.disable_disconnect_push,
             ..Default::default()
         }))
         .settings(settings(&config, capacity.http))
@@ -159,16 +161,7 @@ pub(crate) fn routes(
     if side.serves_clients() {
         let home = if config.admin.enabled { "/demo" } else { "/" };
         table.merge("the page", page::paths(home), || page::routes(home))?;
-        if !config.websocket.disabled {
-            let options = WebSocket {
-                handshake_timeout: config.websocket.handshake_timeout,
-                message_size_limit: config.websocket.message_size_limit,
-                allowed_origins: Origins::parse(&config.client.allowed_origins)?,
-                ..Default::default()
-            };
-            let websocket = http::websocket(handle, options);
-            table.route("websocket.handler_prefix", &config.websocket.handler_prefix, websocket)?;
-        }
+        clients::routes(config, &handle, &mut table)?;
     }
     Ok(table.router())
 }

@@ -267,6 +267,7 @@ impl Builder {
             meters: Meters::new(),
             tasks: TaskTracker::new(),
             draining: AtomicBool::new(false),
+            sessions: Arc::default(),
             roster: Arc::default(),
             takeovers: Takeovers::default(),
             cut: CancellationToken::new(),

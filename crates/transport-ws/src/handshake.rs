@@ -12,7 +12,7 @@ use tidegate_core::transport::Peer;
 use crate::Origins;
 
 /// Whether the request's origin may connect. Two `Origin` headers are nobody's.
-pub(crate) fn origin_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
+pub fn origin_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
     let mut values = headers.get_all(ORIGIN).iter();
     match (values.next(), values.next()) {
         (None, _) => origins.allow(None),
@@ -33,8 +33,8 @@ pub(crate) fn subprotocol<'a>(headers: &HeaderMap, known: &'a [String]) -> Optio
         .map(String::as_str)
 }
 
-/// What the request tells of its sender.
-pub(crate) fn peer(uri: &Uri, headers: &HeaderMap, address: Option<SocketAddr>, protocol: &str) -> Peer {
+/// What the request tells of its sender, who connects by WebSocket.
+pub fn peer(uri: &Uri, headers: &HeaderMap, address: Option<SocketAddr>, protocol: &str) -> Peer {
     let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     Peer {
         address,

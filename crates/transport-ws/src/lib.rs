@@ -19,6 +19,7 @@ mod rejection;
 mod upgrade;
 
 pub use connection::WebSocket;
+pub use handshake::{origin_allowed, peer};
 pub use io::Io;
 pub use listener::{Acceptor, WsIncoming, WsListener};
 pub use options::Options;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::*;
 use crate::Disconnect;
 use crate::message::{
-    ClientInfo, ConnectRequest, FilterNode, PublishRequest, RpcResult, SubscribeRequest, UnsubscribeRequest,
+    ClientInfo, ConnectRequest, EmulationRequest, FilterNode, PublishRequest, RpcResult, SubscribeRequest,
+    UnsubscribeRequest,
 };
 
 /// A frame reads as commands with these ids; `!` stands for where it is malformed.
@@ -321,4 +322,21 @@ fn filters_nest_as_deeply_as_people_write_them_and_no_deeper() {
             check(encoding, frame, if fits { "1" } else { "!" });
         }
     }
+}
+
+#[test]
+fn what_is_posted_for_a_stream_is_one_message_with_a_frame_in_it() {
+    let json = r#"{"session":"s","node":"n","data":"{\"id\":1}\n{\"id\":2}"}"#;
+    let expected = EmulationRequest {
+        session: "s".into(),
+        node: "n".into(),
+        data: Bytes::from_static(b"{\"id\":1}\n{\"id\":2}"),
+    };
+    assert_eq!(Encoding::Json.emulation_request(json.as_bytes()), Ok(expected.clone()));
+    let protobuf = prost::Message::encode_to_vec(&expected);
+    assert_eq!(Encoding::Protobuf.emulation_request(&protobuf), Ok(expected));
+    for malformed in ["", "[]", "{}", r#"{"session":"s","node":"n","data":{"id":1}}"#, r#"{"data":"x"#] {
+        assert!(Encoding::Json.emulation_request(malformed.as_bytes()).is_err(), "{malformed}");
+    }
+    assert!(Encoding::Protobuf.emulation_request(b"\x0a\x05n").is_err());
 }

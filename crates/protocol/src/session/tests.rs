@@ -6,6 +6,7 @@ mod deltas;
 mod encodings;
 mod heartbeats;
 mod pushes;
+mod unidirectional;
 
 use std::time::{Duration, Instant};
 
@@ -176,6 +177,7 @@ fn show(encoding: Encoding, now: Instant, action: Action) -> String {
         Action::Send(message, Some(channel)) => format!("< {} after {channel}", text(encoding, &message)),
         Action::Ping => "native ping".into(),
         Action::Close(why) => format!("close {why}"),
+        Action::Refuse(code, why) => format!("refuse {code}: {why}"),
         Action::Linger(until) => format!("linger {:?}", until - now),
     }
 }

@@ -44,9 +44,9 @@ impl Command for Subscribe {
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
         if self.user.is_empty() && self.client.is_empty() && self.session.is_empty() {
-            return Err(bad_request("a user or a client"));
+            return Err(bad_request("a user, a client or a session"));
         }
-        let target = target(self.user, self.client, &self.session);
+        let target = target(self.user, self.client, self.session);
         let channel = api.channel(&self.channel)?;
         // Asked only whether there is such a channel.
         api.channels.publish_options(&channel)?;
@@ -58,9 +58,7 @@ impl Command for Subscribe {
             overrides: self.overrides.map(Overrides::from).unwrap_or_default(),
             channel,
         };
-        if let Some(target) = target {
-            api.handle.subscribe(&target, call);
-        }
+        api.handle.subscribe(&target, call);
         Ok(Done {})
     }
 }
@@ -82,12 +80,10 @@ impl Command for Unsubscribe {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
-        let target = target(self.user, self.client, &self.session);
+        let target = target(self.user, self.client, self.session);
         let channel = api.channel(&self.channel)?;
         api.channels.publish_options(&channel)?;
-        if let Some(target) = target {
-            api.handle.unsubscribe(&target, &channel, None);
-        }
+        api.handle.unsubscribe(&target, &channel, None);
         Ok(Done {})
     }
 }
@@ -111,11 +107,9 @@ impl Command for Disconnect {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
-        let target = target(self.user, self.client, &self.session);
+        let target = target(self.user, self.client, self.session);
         let why = self.disconnect.map(Why::check).transpose()?;
-        if let Some(target) = target {
-            api.handle.disconnect(&Target { except: self.whitelist, ..target }, why);
-        }
+        api.handle.disconnect(&Target { except: self.whitelist, ..target }, why);
         Ok(Done {})
     }
 }
@@ -142,9 +136,8 @@ impl Command for Refresh {
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
         let Self { expired, expire_at, info, .. } = self;
-        if let Some(target) = target(self.user, self.client, &self.session) {
-            api.handle.refresh(&target, RefreshCall { expired, expire_at, info });
-        }
+        let target = target(self.user, self.client, self.session);
+        api.handle.refresh(&target, RefreshCall { expired, expire_at, info });
         Ok(Done {})
     }
 }
@@ -218,8 +211,7 @@ struct Flag {
     value: bool,
 }
 
-/// Whom a request concerns; `None` for nobody: a session narrows the choice, and no client has one that the
-/// backend could know.
-fn target(user: String, client: String, session: &str) -> Option<Target> {
-    session.is_empty().then_some(Target { user, client, except: Vec::new() })
+/// Whom a request concerns.
+fn target(user: String, client: String, session: String) -> Target {
+    Target { user, client, session, except: Vec::new() }
 }

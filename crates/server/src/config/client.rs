@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::form;
 use super::proxy::EventProxy;
 use super::secret::Secret;
+use super::transforms::{ToDisconnect, Transforms};
 
 /// `client`: who may connect, and the limits of connections.
 #[derive(Debug, Clone, Deserialize)]
@@ -121,6 +122,8 @@ pub struct Client {
     pub user_id_http_header: Option<String>,
     /// A channel of their own for every user.
     pub subscribe_to_user_personal_channel: PersonalChannel,
+    /// How clients that only read are closed whose connect request is refused with an error.
+    pub connect_code_to_unidirectional_disconnect: Transforms<ToDisconnect>,
     /// Hooks for connect and refresh.
     pub proxy: ClientProxies,
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::form::{self, Bound};
 use super::secret::Secret;
+use super::transforms::{ToResponse, Transforms};
 
 /// `http_server`: where to listen.
 #[derive(Debug, Clone, Deserialize)]
@@ -107,12 +108,21 @@ pub struct UniWebSocket {
     pub handler_prefix: String,
     /// Largest message from a client, in bytes.
     pub message_size_limit: usize,
-    /// Time one write may make no progress before the slow subscriber policy judges.
-    #[serde(deserialize_with = "form::duration")]
-    pub write_timeout: Duration,
+    /// Whether the close frame alone says why a connection is closed.
+    pub disable_disconnect_push: bool,
 }
 
-/// `sse`, `http_stream`, `uni_sse`, `uni_http_stream`: transports over plain HTTP.
+/// `uni_sse`, `uni_http_stream`: transports over plain HTTP for clients that only read.
+#[derive(Debug, Clone, Deserialize)]
+pub struct UniHttpTransport {
+    /// What all transports over plain HTTP have.
+    #[serde(flatten)]
+    pub http: HttpTransport,
+    /// How a refused connect request is answered.
+    pub connect_code_to_http_response: Transforms<ToResponse>,
+}
+
+/// `sse`, `http_stream`, and what `uni_sse` and `uni_http_stream` share with them: transports over plain HTTP.
 #[derive(Debug, Clone, Deserialize)]
 pub struct HttpTransport {
     /// Whether to serve it.

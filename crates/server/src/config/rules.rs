@@ -7,6 +7,7 @@ use super::keys::{self, Key, Status};
 use super::kind::{self, Element, Kind};
 use super::layers::{Layers, Origin};
 use super::problem::Problem;
+use super::transforms::{Target, ToDisconnect, ToResponse, Transform};
 
 /// Warns of, or refuses, every key that is set and not implemented.
 pub(super) fn check_support(layers: &mut Layers) {
@@ -48,6 +49,28 @@ pub(super) fn check_relations(layers: &mut Layers) {
     personal_namespace_exists(layers);
     tls_is_whole(layers, "http_server.tls");
     tls_is_whole(layers, "http_server.internal_tls");
+    transforms_are_sound::<ToDisconnect>(layers, "client.connect_code_to_unidirectional_disconnect");
+    transforms_are_sound::<ToResponse>(layers, "uni_sse.connect_code_to_http_response");
+    transforms_are_sound::<ToResponse>(layers, "uni_http_stream.connect_code_to_http_response");
+}
+
+/// Checks each table of a list of transforms.
+fn transforms_are_sound<T: Target>(layers: &mut Layers, section: &str) {
+    let name = format!("{section}.transforms");
+    let Some(setting) = layers.setting(&name) else { return };
+    let mut problems = Vec::new();
+    for (index, table) in setting.value.as_array().into_iter().flatten().enumerate() {
+        let transform: Result<Transform<T>, _> = serde_json::from_value(table.clone());
+        if transform.is_ok_and(|transform| transform.to.is_sound()) {
+            continue;
+        }
+        problems.push(Problem::BadValue {
+            place: setting.origin.place(&format!("{name}[{index}]")),
+            found: table.to_string(),
+            expected: T::EXPECTED.to_owned(),
+        });
+    }
+    layers.problems.append(&mut problems);
 }
 
 /// TLS needs a certificate and a key; and whoever gives these means it to be on.

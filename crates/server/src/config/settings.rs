@@ -12,7 +12,8 @@ use super::client::Client;
 use super::form::{self, Bound};
 use super::layers::Layers;
 use super::listener::{
-    Admin, Emulation, Endpoint, HttpApi, HttpServer, HttpTransport, Quic, UniWebSocket, WebSocket,
+    Admin, Emulation, Endpoint, HttpApi, HttpServer, HttpTransport, Quic, UniHttpTransport, UniWebSocket,
+    WebSocket,
 };
 use super::proxy::{Proxy, Rpc};
 
@@ -46,9 +47,9 @@ pub struct Config {
     /// What clients of `sse` and `http_stream` post.
     pub emulation: Emulation,
     /// Unidirectional SSE.
-    pub uni_sse: HttpTransport,
+    pub uni_sse: UniHttpTransport,
     /// Unidirectional HTTP streaming.
-    pub uni_http_stream: HttpTransport,
+    pub uni_http_stream: UniHttpTransport,
     /// Unidirectional WebSocket.
     pub uni_websocket: UniWebSocket,
     /// Raw QUIC.

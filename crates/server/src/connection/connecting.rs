@@ -101,6 +101,10 @@ impl<C: Connection> Driver<C> {
         }
         self.expire_at(identity.expire_at, now);
         tracing::debug!(client = %id, user = %identity.user, transport, "connected");
+        let session = self.io.session().unwrap_or_default();
+        if !session.is_empty() {
+            app.sessions.connected(session, &id);
+        }
         let connected = Connected {
             client: id,
             ttl: ttl(identity.expire_at).filter(|_| identity.client_refresh),
@@ -108,8 +112,8 @@ impl<C: Connection> Driver<C> {
             subs: BTreeMap::new(),
             ping: settings.ping_interval,
             pong: (!settings.pong_timeout.is_zero()).then_some(settings.pong_timeout),
-            session: String::new(),
-            node: String::new(),
+            session: session.to_owned(),
+            node: if session.is_empty() { String::new() } else { app.node.id.clone() },
             time: if settings.server_time { unix_millis() } else { 0 },
         };
         let positions = request.subs.into_iter().filter_map(|(c, s)| Some((c, s.recover?))).collect();

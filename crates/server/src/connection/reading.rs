@@ -53,6 +53,9 @@ impl<C: Connection> Driver<C> {
                     if ahead.gone.is_some() || ahead.bytes >= self.app.settings().read_ahead {
                         // It is not the client that makes the message wait.
                         self.unfinished = None;
+                        if ahead.gone.is_none() && self.io.poll_gone(cx).is_ready() {
+                            return self.hung_up(None, now).map(|()| true);
+                        }
                         return Ok(false);
                     }
                 } else if let Some(message) = ahead.pop() {

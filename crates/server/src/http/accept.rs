@@ -29,12 +29,31 @@ use crate::time::now;
 const HEADERS: Duration = Duration::from_secs(10);
 /// Most bytes of a request's headers, and of what is buffered of its body.
 const BUFFER: usize = 16 * 1024;
-/// How long a request may still take when everything else has stopped. 1 s: one that comes byte by byte must
+/// How long a request may still take when everything else has stopped, and a stream whose client has ended. 1 s: one that comes byte by byte must
 /// not keep the server.
 const GRACE: Duration = Duration::from_secs(1);
 /// What those are told for whom there is no place. To come again after a second: who is silent has gone by then.
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// A connection of the port, for an answer that goes on as long as a client's connection does.
+#[derive(Clone)]
+pub(crate) struct Hold {
+    place: Arc<Place>,
+    over: CancellationToken,
+}
+
+impl Hold {
+    /// Leaves the places: it counts as a client now.
+    pub(super) fn leave(&self) {
+        self.place.leave();
+    }
+
+    /// Ends the connection, once what was given to it is out or a second has gone by.
+    pub(super) fn end(&self) {
+        self.over.cancel();
+    }
+}
 
 /// What the connections of a port share.
 #[derive(Clone)]
@@ -100,6 +119,9 @@ async fn enter(places: &Arc<Places>, address: IpAddr) -> Result<Arc<Place>, Crow
 async fn connection(stream: TcpStream, address: SocketAddr, place: Arc<Place>, shared: Shared) {
     // What is written goes out at once: it was put together before.
     let _ = stream.set_nodelay(true);
+    // A stream that is not read shows early, as with WebSockets.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(BUFFER as u32);
     let Some(tls) = shared.tls.clone() else { return requests(stream, address, place, shared).await };
     // Boxed, so that a connection does not keep room for it.
     let shaken = tokio::select! {
@@ -126,10 +148,13 @@ where
 {
     let Shared { routes, places, stop, .. } = shared;
     let asker = place.clone();
+    let over = CancellationToken::new();
+    let hold = Hold { place: place.clone(), over: over.clone() };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let asking = asker.ask();
         let client = places.trusted().client(address, request.headers());
         request.extensions_mut().insert(ConnectInfo(client));
+        request.extensions_mut().insert(hold.clone());
         let answer = routes.current().call(request);
         async move {
             let answer = answer.await?;
@@ -146,6 +171,10 @@ where
             tracing::debug!(%address, "http: given up for another connection");
             return;
         }
+        () = over.cancelled() => match tokio::time::timeout(GRACE, connection).await {
+            Ok(done) => done,
+            Err(_) => return tracing::debug!(%address, "http: a stream was cut off"),
+        },
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(GRACE, connection).await {

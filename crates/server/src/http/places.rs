@@ -210,6 +210,12 @@ impl Place {
         self.given_up.cancelled()
     }
 
+    /// Frees the place: the connection has become a client's. It is not given up any more.
+    pub(super) fn leave(&self) {
+        let member = self.places.lock().remove(self.id);
+        drop(member);
+    }
+
     /// Notes that a request has come.
     pub(super) fn ask(self: &Arc<Self>) -> Asking {
         self.places.lock().change(self.id, crate::time::now(), |requests| *requests += 1);
@@ -219,8 +225,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let member = self.places.lock().remove(self.id);
-        drop(member);
+        self.leave();
     }
 }
 

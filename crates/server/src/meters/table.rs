@@ -83,7 +83,10 @@ pub(crate) const TABLE: &[Noun] = &[
     gauge("tidegate_connections_high_water", "The most connections at once since the start."),
     counter(
         "tidegate_connections_total",
-        Labels::Of("transport", &["websocket"]),
+        Labels::Of(
+            "transport",
+            &["websocket", "http_stream", "sse", "uni_websocket", "uni_http_stream", "uni_sse"],
+        ),
         "Connections accepted, by transport.",
     ),
     counter(

@@ -18,6 +18,7 @@ mod replaced;
 mod site;
 mod slow;
 mod socket;
+mod streams;
 mod takeover;
 mod together;
 mod vanishing;
