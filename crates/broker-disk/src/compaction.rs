@@ -39,7 +39,7 @@ impl Writer {
         let (bytes, kept) = (self.bytes(), ledger.bytes() as u64);
         let enough = (4 * self.options.segment_bytes).max(2 * kept).min(self.options.limit_bytes);
         let enough = self.crowded.map_or(enough, |crowded| enough.max(crowded));
-        bytes > enough || self.full.len() > self.most_files() || oldest.number < self.distrusted
+        bytes > enough || self.full.len() > self.options.most_files() || oldest.number < self.distrusted
     }
 
     /// Goes on cleaning, as far as `pace` bytes of the old file, or a little.
@@ -50,11 +50,6 @@ impl Writer {
         if let Err(error) = self.slice(pace.max(LEAST_SLICE) as usize) {
             self.fail(&error, Default::default());
         }
-    }
-
-    /// Files that there may be, full or not: restarts leave small ones.
-    fn most_files(&self) -> usize {
-        64.max((2 * self.options.limit_bytes / self.options.segment_bytes) as usize)
     }
 
     fn slice(&mut self, pace: usize) -> io::Result<()> {

@@ -71,6 +71,11 @@ pub enum Fsync {
 }
 
 impl Options {
+    /// Files that there may be, full or not: each start makes one.
+    fn most_files(&self) -> usize {
+        64.max((2 * self.limit_bytes / self.segment_bytes.max(1)) as usize)
+    }
+
     /// A journal in `path`, with the defaults, and synced once a second.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {

@@ -126,16 +126,20 @@ impl Load {
     pub(crate) fn file(&mut self, name: &Name, data: &[u8], last: Option<Option<Mark>>) -> Ending {
         let acknowledged = last.map(|mark| mark.filter(|mark| mark.segment == name.number).map(|mark| mark.len));
         let (mut at, mut end) = (0, data.len());
-        let (mut listed, mut unknown) = (false, false);
+        let (mut listed, mut unknown) = (false, None);
         self.listing = Listing::default();
         while let Some((found, next)) = frame::next(name.salt, data, at) {
-            let is_tail = next == data.len() && acknowledged.is_some();
+            let cut = next == data.len() && frame::is_cut(name.salt, data, at);
             // Without a mark, whatever is cut off counts as never acknowledged.
             let unacknowledged = acknowledged.flatten().is_none_or(|len| at as u64 >= len);
-            if is_tail && unacknowledged && is_torn(&found, frame::is_cut(name.salt, data, at)) {
+            if cut && acknowledged.is_some() && unacknowledged && found.len() == 1 {
                 self.report.torn_bytes += (data.len() - at) as u64;
                 end = at;
                 break;
+            }
+            if cut && matches!(found[..], [Found::Record(..)]) {
+                // All that it says is there; but nothing can be appended to it.
+                self.report.damage(name, &format!("the end of the record at byte {at}"));
             }
             for found in found {
                 self.place += 1;
@@ -144,7 +148,7 @@ impl Load {
                     Found::Record(label, body) => match Entry::decode(label.kind, body, &self.clock) {
                         Some(Entry::Index(streams)) => {
                             self.list(&streams);
-                            (listed, unknown) = (true, false);
+                            (listed, unknown) = (true, None);
                         }
                         Some(entry) => {
                             self.listing.note(&entry);
@@ -159,7 +163,7 @@ impl Load {
                     }
                     Found::Unknown(range) => {
                         self.report.damage(name, &format!("bytes {} to {}", range.start, range.end));
-                        unknown = true;
+                        unknown = Some(self.place);
                     }
                 }
             }
@@ -172,11 +176,9 @@ impl Load {
         };
         if short {
             self.report.damage(name, "the end is missing");
-            unknown = true;
+            unknown = Some(self.place);
         }
-        if unknown {
-            self.suspect = Some(self.place);
-        }
+        self.suspect = unknown.or(self.suspect);
         Ending { end: end as u64, listed }
     }
 
@@ -228,11 +230,7 @@ impl Load {
                 stream.trim();
             }
             Entry::Key(channel, key, until, epoch, offset) => {
-                let position = StreamPosition { offset, epoch };
-                self.keys.insert(
-                    (channel.clone(), key.clone()),
-                    RestoredKey { channel, key, until, position },
-                );
+                self.key(RestoredKey { channel, key, until, position: StreamPosition { offset, epoch } });
             }
             Entry::Index(_) => {}
         }
@@ -243,13 +241,8 @@ impl Load {
         let offset = publication.offset;
         if let Some((key, until)) = key {
             let epoch = publication.epoch.clone().unwrap_or_default();
-            let restored = RestoredKey {
-                channel: channel.clone(),
-                key: key.clone(),
-                until,
-                position: StreamPosition { offset, epoch },
-            };
-            self.keys.insert((channel.clone(), key), restored);
+            let position = StreamPosition { offset, epoch };
+            self.key(RestoredKey { channel: channel.clone(), key, until, position });
         }
         let epoch = publication.epoch.clone().unwrap_or_default();
         let stream = self.stream(label, channel, &epoch, forget_at);
@@ -262,6 +255,14 @@ impl Load {
         }
         stream.kept.insert(offset, (publication, until));
         stream.trim();
+    }
+
+    fn key(&mut self, key: RestoredKey) {
+        let known = self.keys.entry((key.channel.clone(), key.key.clone())).or_insert_with(|| key.clone());
+        // A key is used again when it has expired; the older publication may have been written again later.
+        if known.until < key.until {
+            *known = key;
+        }
     }
 
     /// The stream of `channel` in `epoch`, which is its newest from now on.
@@ -340,11 +341,6 @@ impl Stream {
         };
         Restored { channel, state, publications }
     }
-}
-
-/// Whether what was found at the end is the beginning of a write, and nothing else.
-fn is_torn(found: &[Found<'_>], cut: bool) -> bool {
-    cut && matches!(found, [Found::Lost(_)] | [Found::Unknown(_)])
 }
 
 /// Whether the record that `data` ends within is all that is missing of `len` bytes.

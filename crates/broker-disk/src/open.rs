@@ -103,7 +103,7 @@ impl Disk {
 
         let mut next = last.max(marked) + 1;
         let mut segments = files;
-        if report.damaged > 0 || report.renewed > 0 {
+        if report.damaged > 0 || report.renewed > 0 || segments.len() > options.most_files() {
             // Once: what was said of damage is not said again, and new epochs are known at the next start.
             let name = Name { number: next, salt: salt() };
             let len = rewrite(&folder, &name, &clock, &streams, &keys).map_err(at(&folder))?;
