@@ -137,7 +137,7 @@ impl Writer {
         let grown = self.bytes() / 4 * 5;
         self.crowded = crowded.then(|| if give_up { grown } else { grown.min(self.options.limit_bytes) });
         if damaged > 0 {
-            metrics::counter!("tidegate_journal_damaged_total").increment(damaged as u64);
+            metrics::counter!("tidegate_history_damaged_total").increment(damaged as u64);
             tracing::error!(
                 damaged,
                 number = name.number,
@@ -145,7 +145,7 @@ impl Writer {
             );
         }
         if given_up > 0 {
-            metrics::counter!("tidegate_journal_given_up_total").increment(given_up as u64);
+            metrics::counter!("tidegate_history_given_up_total").increment(given_up as u64);
             tracing::warn!(
                 given_up,
                 limit = self.options.limit_bytes,

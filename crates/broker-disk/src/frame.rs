@@ -62,7 +62,8 @@ pub(crate) fn next(salt: u32, data: &[u8], at: usize) -> Option<(Vec<Found<'_>>,
         };
         return Some((vec![found], end.min(data.len())));
     }
-    let end = (at + 1..data.len()).find(|&place| parse(HEAD, salt, data, place).is_some()).unwrap_or(data.len());
+    let end =
+        (at + 1..data.len()).find(|&place| parse(HEAD, salt, data, place).is_some()).unwrap_or(data.len());
     Some((backwards(salt, data, at, end), end))
 }
 

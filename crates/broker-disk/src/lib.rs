@@ -28,18 +28,19 @@ mod mark;
 mod open;
 mod queue;
 mod record;
+mod rewrite;
 mod segment;
 mod syncer;
-mod wire;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod wire;
+mod writer;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use open::{Disk, OpenError, Opened};
 pub use load::Report;
+pub use open::{Disk, OpenError, Opened};
 
 /// Where and how a journal is written.
 #[derive(Clone, Debug)]

@@ -124,7 +124,8 @@ impl Load {
 
     /// Reads a file. `last` is for the one that was written last: what is known of its acknowledged length.
     pub(crate) fn file(&mut self, name: &Name, data: &[u8], last: Option<Option<Mark>>) -> Ending {
-        let acknowledged = last.map(|mark| mark.filter(|mark| mark.segment == name.number).map(|mark| mark.len));
+        let acknowledged =
+            last.map(|mark| mark.filter(|mark| mark.segment == name.number).map(|mark| mark.len));
         let (mut at, mut end) = (0, data.len());
         let (mut listed, mut unknown) = (false, None);
         self.listing = Listing::default();
@@ -216,7 +217,8 @@ impl Load {
         match entry {
             Entry::Publish(channel, stored) => self.publish(label, channel, *stored),
             Entry::Clear(channel, epoch, offset) => {
-                let forget_at = self.streams.get(&channel).map_or(self.clock.instant(0), |known| known.forget_at);
+                let forget_at =
+                    self.streams.get(&channel).map_or(self.clock.instant(0), |known| known.forget_at);
                 let stream = self.stream(label, channel, &epoch, forget_at);
                 (stream.top, stream.base) = (stream.top.max(offset), stream.base.max(offset));
                 stream.trim();
@@ -266,7 +268,13 @@ impl Load {
     }
 
     /// The stream of `channel` in `epoch`, which is its newest from now on.
-    fn stream(&mut self, label: Label, channel: Channel, epoch: &Arc<str>, forget_at: Instant) -> &mut Stream {
+    fn stream(
+        &mut self,
+        label: Label,
+        channel: Channel,
+        epoch: &Arc<str>,
+        forget_at: Instant,
+    ) -> &mut Stream {
         let place = self.place;
         let new = || Stream {
             id: label.stream,
@@ -313,7 +321,8 @@ impl Stream {
     /// Drops what is beyond the bounds already.
     fn trim(&mut self) {
         let base = self.base;
-        while self.kept.len() > self.size.1 || self.kept.first_key_value().is_some_and(|(offset, _)| *offset <= base)
+        while self.kept.len() > self.size.1
+            || self.kept.first_key_value().is_some_and(|(offset, _)| *offset <= base)
         {
             self.kept.pop_first();
         }

@@ -108,9 +108,10 @@ impl MarkFile {
 /// Which start of the machine this is; 0 where the system does not tell.
 pub(crate) fn boot() -> u64 {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.bytes().filter(u8::is_ascii_hexdigit).take(16).fold(0, |number, digit| {
-        number << 4 | u64::from(char::from(digit).to_digit(16).unwrap_or_default())
-    })
+    id.bytes()
+        .filter(u8::is_ascii_hexdigit)
+        .take(16)
+        .fold(0, |number, digit| number << 4 | u64::from(char::from(digit).to_digit(16).unwrap_or_default()))
 }
 
 const NAME: &str = "mark";

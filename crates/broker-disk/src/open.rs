@@ -8,14 +8,15 @@ use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use tidegate_core::broker::BrokerError;
-use tidegate_core::journal::{Journal, Ledger, Record, Restored, RestoredKey, Room, Stored, Written};
+use tidegate_core::journal::{Journal, Ledger, Record, Restored, RestoredKey, Room, Written};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::load::{Ending, Load, Report};
+use crate::load::{self, Load, Report};
 use crate::mark::{self, MarkFile};
 use crate::queue::Queue;
-use crate::record::{Entry, Listing};
+use crate::record::Listing;
+use crate::rewrite::Rewrite;
 use crate::segment::{self, Name, Segment};
 use crate::writer::Writer;
 use crate::{Fsync, Options};
@@ -105,17 +106,20 @@ impl Disk {
         let mut segments = files;
         if report.damaged > 0 || report.renewed > 0 || segments.len() > options.most_files() {
             // Once: what was said of damage is not said again, and new epochs are known at the next start.
-            let name = Name { number: next, salt: salt() };
-            let len = rewrite(&folder, &name, &clock, &streams, &keys).map_err(at(&folder))?;
+            let rewrite =
+                Rewrite { folder: &folder, clock: &clock, first: next, most: options.segment_bytes };
+            let written = rewrite.run(&streams, &keys).map_err(at(&folder))?;
             retire(&folder, &segments, report.damaged > 0).map_err(at(&folder))?;
-            segments = vec![(name, len)];
-            next += 1;
-        } else if let (Some((name, len)), Some(Ending { end, listed: false })) = (segments.last_mut(), ending) {
+            next += written.len() as u64;
+            segments = written;
+        } else if let (Some((name, len)), Some(load::Ending { end, listed: false })) =
+            (segments.last_mut(), ending)
+        {
             let path = name.path(&folder);
             *len = seal(&path, name, end, &clock, listing).map_err(at(&path))?;
         }
         report.bytes = segments.iter().map(|(_, len)| len).sum();
-        metrics::counter!("tidegate_journal_damaged_total").increment(report.damaged as u64);
+        metrics::counter!("tidegate_history_damaged_total").increment(report.damaged as u64);
         report.took = begun.elapsed();
 
         let name = Name { number: next, salt: salt() };
@@ -123,12 +127,13 @@ impl Disk {
         let mark = MarkFile::open(&folder, next, options.fsync).map_err(at(&folder))?;
         let queue = Arc::new(Queue::new(options.queue_bytes));
         let (end, ended) = watch::channel(());
-        let writer = Writer::new(options, clock, queue.clone(), segments, active, mark).map_err(at(&folder))?;
+        let writer =
+            Writer::new(options, clock, queue.clone(), segments, active, mark).map_err(at(&folder))?;
+        let ending = Ending(queue.clone());
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || {
+            // Dropped last to first: only when nobody writes any more another process may come.
+            let (_end, _lock, _ending) = (end, lock, ending);
             writer.run();
-            // Only now: another process may come.
-            drop(lock);
-            drop(end);
         });
         let thread = Mutex::new(Some(thread.map_err(at(&folder))?));
         Ok(Opened { journal: Arc::new(Self { queue, thread, ended }), streams, keys, report })
@@ -174,6 +179,15 @@ impl Drop for Disk {
     }
 }
 
+/// Nobody waits for a thread that is gone, not even where it panicked.
+struct Ending(Arc<Queue>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// Makes sure that nobody else writes here, as long as the file is open.
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
@@ -196,52 +210,6 @@ fn seal(path: &Path, name: &Name, end: u64, clock: &Clock, mut listing: Listing)
     io::Write::write_all(&mut file, &record)?;
     file.sync_all()?;
     Ok(end + record.len() as u64)
-}
-
-/// Writes everything into one new file, which is there whole or not at all.
-fn rewrite(
-    folder: &Path,
-    name: &Name,
-    clock: &Clock,
-    streams: &[Restored],
-    keys: &[RestoredKey],
-) -> io::Result<u64> {
-    let path = folder.join("rewrite");
-    let mut file = io::BufWriter::new(File::create(&path)?);
-    let (mut len, mut listing, mut record) = (0, Listing::default(), Vec::new());
-    let mut write = |entry: &Entry| {
-        record.clear();
-        entry.write(name.salt, clock, &mut record);
-        len += record.len() as u64;
-        io::Write::write_all(&mut file, &record)
-    };
-    for Restored { channel, state, publications } in streams {
-        for (publication, until) in publications {
-            let stored = Stored {
-                publication: publication.clone(),
-                until: *until,
-                size: publications.len(),
-                forget_at: state.forget_at,
-                version_epoch: None,
-                key: None,
-            };
-            let entry = Entry::Publish(channel.clone(), Box::new(stored));
-            listing.note(&entry);
-            write(&entry)?;
-        }
-        // Behind the publications: it says which version is the newest.
-        let entry = Entry::State(channel.clone(), state.clone());
-        listing.note(&entry);
-        write(&entry)?;
-    }
-    for RestoredKey { channel, key, until, position } in keys {
-        write(&Entry::Key(channel.clone(), key.clone(), *until, position.epoch.clone(), position.offset))?;
-    }
-    write(&listing.take())?;
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    fs::rename(&path, name.path(folder))?;
-    segment::sync_folder(folder)?;
-    Ok(len)
 }
 
 /// Removes files; where some are damaged, they are put aside, in place of those of the last time.

@@ -89,6 +89,15 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Nobody writes any more, whatever the reason.
+    pub(crate) fn end(&self) {
+        let mut state = self.state();
+        state.closing = true;
+        let items = std::mem::take(&mut state.items);
+        drop(state);
+        drop(items);
+    }
+
     /// All that waits, as soon as there is something, or after `patience`; and whether nothing more will come.
     pub(crate) fn take(&self, patience: Option<Duration>) -> (VecDeque<Item>, bool) {
         let mut state = self.state();

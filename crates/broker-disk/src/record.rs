@@ -175,7 +175,8 @@ impl Entry {
 /// Which stream a channel's epoch is, as labels tell it: FNV-1a, never 0.
 pub(crate) fn stream(channel: &Channel, epoch: &str) -> u64 {
     let bytes = channel.as_str().bytes().chain([0xff]).chain(epoch.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     hash.max(1)
 }
 

@@ -18,7 +18,10 @@ impl Name {
 
     fn parse(name: &str) -> Option<Self> {
         let (number, salt) = name.strip_suffix(".log")?.split_once('-')?;
-        Some(Self { number: u64::from_str_radix(number, 16).ok()?, salt: u32::from_str_radix(salt, 16).ok()? })
+        Some(Self {
+            number: u64::from_str_radix(number, 16).ok()?,
+            salt: u32::from_str_radix(salt, 16).ok()?,
+        })
     }
 }
 

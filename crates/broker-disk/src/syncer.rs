@@ -89,7 +89,7 @@ impl State {
             if let Err(error) = file.sync_data() {
                 *self.failed.lock().expect("nothing panics under this lock") = Some(error);
             }
-            metrics::histogram!("tidegate_journal_sync_seconds").record(begun.elapsed());
+            metrics::histogram!("tidegate_history_sync_seconds").record(begun.elapsed());
             self.done();
         }
     }

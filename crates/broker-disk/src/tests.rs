@@ -32,6 +32,7 @@ impl Deliver for Recorder {
             Kind::Publication(publication) => String::from_utf8_lossy(&publication.data).into_owned(),
             kind => format!("{kind:?}"),
         };
+        assert_ne!(text, "a router's own panic");
         self.0.lock().unwrap().push((channel.clone(), text));
         Ok(())
     }
@@ -258,5 +259,43 @@ async fn keys_decide_once_while_they_are_being_written() {
         let all = [one.unwrap(), two.unwrap(), three.unwrap()];
         assert_eq!(all.iter().filter(|published| !published.suppressed).count(), 1);
         assert!(all.iter().all(|published| published.position.offset == round + 1), "{all:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_while_delivering_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    node.publish("a", "one").await;
+    node.publish("a", "a router's own panic").await;
+    node.publish("a", "three").await;
+    assert_eq!(node.said("a").await, "3: one@1 a router's own panic@2 three@3");
+    assert_eq!(node.got.0.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn publishers_wait_for_room_in_the_queue() {
+    let queue = crate::queue::Queue::new(100);
+    let first = queue.room(60).await.unwrap();
+    let mut second = Box::pin(queue.room(60));
+    assert!(futures_now(&mut second).is_none());
+    // Who gives up has taken nothing.
+    drop(second);
+    let third = queue.room(40).await.unwrap();
+    assert_eq!(queue.waiting(), 100);
+    drop((first, third));
+    // One that is larger than the queue has it for itself.
+    let large = queue.room(1000).await.unwrap();
+    let mut small = Box::pin(queue.room(1));
+    assert!(futures_now(&mut small).is_none());
+    drop(large);
+    assert!(futures_now(&mut small).is_some());
+}
+
+fn futures_now<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::Pin::new(future).poll(&mut cx) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
     }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_core::broker::BrokerError;
+use tidegate_core::journal::{Ledger, Record};
 
 use crate::clock::Clock;
 use crate::compaction::Retiring;
@@ -50,7 +52,6 @@ impl Writer {
         mark: MarkFile,
     ) -> io::Result<Self> {
         options.segment_bytes = options.segment_bytes.min(options.limit_bytes / 8).max(SMALLEST_SEGMENT);
-        describe();
         Ok(Self {
             folder: options.path.clone(),
             options,
@@ -82,8 +83,8 @@ impl Writer {
             }
             self.clean(written * 4);
             self.sync_when_due();
-            metrics::gauge!("tidegate_journal_bytes").set(self.bytes() as f64);
-            metrics::gauge!("tidegate_journal_queue_bytes").set(self.queue.waiting() as f64);
+            metrics::gauge!("tidegate_history_file_bytes").set(self.bytes() as f64);
+            metrics::gauge!("tidegate_history_queue_bytes").set(self.queue.waiting() as f64);
         }
     }
 
@@ -98,6 +99,7 @@ impl Writer {
             self.roll()?;
         }
         self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BUFFER);
         for entry in entries {
             entry.write(self.active.name.salt, &self.clock, &mut self.buffer);
         }
@@ -109,7 +111,6 @@ impl Writer {
     /// The file has these for good.
     pub(crate) fn note(&mut self, entries: &[Entry]) {
         entries.iter().for_each(|entry| self.listing.note(entry));
-        self.buffer.shrink_to(KEPT_BUFFER);
     }
 
     /// Waits until what was written is on the disk, unless nobody wants that.
@@ -131,7 +132,7 @@ impl Writer {
     pub(crate) fn fail(&mut self, error: &io::Error, items: VecDeque<Item>) {
         let why = format!("the history in {} cannot be written: {error}", self.folder.display());
         tracing::error!("{why}; publishing to channels with history fails until it can");
-        metrics::counter!("tidegate_journal_failures_total").increment(1);
+        metrics::counter!("tidegate_history_failures_total").increment(1);
         self.retiring = None;
         let waiting = self.queue.fail(why.as_str().into());
         let mut answers = Vec::with_capacity(items.len() + waiting.len());
@@ -169,11 +170,12 @@ impl Writer {
             return 0;
         }
         let len = if entries.is_empty() { 0 } else { self.buffer.len() };
-        metrics::histogram!("tidegate_journal_batch_records").record(entries.len() as f64);
+        metrics::counter!("tidegate_history_records_total").increment(entries.len() as u64);
+        metrics::counter!("tidegate_history_batches_total").increment(1);
         let ledger = self.queue.ledger();
         for item in items {
             if let Some(ledger) = ledger.as_ref().filter(|_| !item.is_nothing()) {
-                ledger.commit(&item.record);
+                commit(&**ledger, &item.record);
             }
             drop(item.room);
             let _ = item.done.send(Ok(()));
@@ -184,7 +186,7 @@ impl Writer {
     fn write(&mut self, entries: &[Entry]) -> io::Result<()> {
         let begun = Instant::now();
         self.append(entries)?;
-        metrics::histogram!("tidegate_journal_write_seconds").record(begun.elapsed());
+        metrics::histogram!("tidegate_history_write_seconds").record(begun.elapsed());
         let acknowledged = self.acknowledge();
         match acknowledged {
             Ok(()) => self.note(entries),
@@ -203,7 +205,7 @@ impl Writer {
                 self.distrusted = self.active.name.number + 1;
                 return Err(error);
             }
-            metrics::histogram!("tidegate_journal_sync_seconds").record(begun.elapsed());
+            metrics::histogram!("tidegate_history_sync_seconds").record(begun.elapsed());
             self.dirty = false;
         }
         self.mark.write(self.active.name.number, self.active.len)
@@ -297,16 +299,12 @@ impl Writer {
     }
 }
 
-fn describe() {
-    use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-    describe_gauge!("tidegate_journal_bytes", Unit::Bytes, "Bytes of the history's files.");
-    describe_gauge!("tidegate_journal_queue_bytes", Unit::Bytes, "Bytes that wait to be written.");
-    describe_histogram!("tidegate_journal_batch_records", "Records written in one go.");
-    describe_histogram!("tidegate_journal_write_seconds", Unit::Seconds, "Time of a write to the history's files.");
-    describe_histogram!("tidegate_journal_sync_seconds", Unit::Seconds, "Time of a sync of the history's files.");
-    describe_counter!("tidegate_journal_failures_total", "Times that the history could not be written.");
-    describe_counter!("tidegate_journal_damaged_total", "Damaged places found in the history's files.");
-    describe_counter!("tidegate_journal_given_up_total", "Publications given up because the files are full.");
+/// Lets the broker keep and deliver it. What delivers is the application's router: a panic of its own must not end
+/// everybody's history.
+fn commit(ledger: &dyn Ledger, record: &Record) {
+    if catch_unwind(AssertUnwindSafe(|| ledger.commit(record))).is_err() {
+        tracing::error!(channel = %record.channel, "delivering panicked; the publication is kept");
+    }
 }
 
 /// Less is all headers and lists.

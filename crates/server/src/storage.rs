@@ -12,7 +12,9 @@ use crate::node::Failure;
 ///
 /// Before the ports are served: nobody is answered from half a history.
 pub(crate) fn open(history: &History) -> Result<Option<MemoryBroker>, Failure> {
-    let Some(path) = history.path.as_ref().filter(|_| history.storage == Storage::Disk) else { return Ok(None) };
+    let Some(path) = history.path.as_ref().filter(|_| history.storage == Storage::Disk) else {
+        return Ok(None);
+    };
     let options = Options {
         fsync: match history.fsync {
             Key::Each => Fsync::Each,
@@ -25,7 +27,8 @@ pub(crate) fn open(history: &History) -> Result<Option<MemoryBroker>, Failure> {
         ..Options::new(path)
     };
     let now = Instant::now();
-    let opened = Disk::open(options, now, SystemTime::now()).map_err(|error| format!("history.path: {error}"))?;
+    let opened =
+        Disk::open(options, now, SystemTime::now()).map_err(|error| format!("history.path: {error}"))?;
     let Opened { journal, streams, keys, report } = opened;
     say(&report);
     let seed = uuid::Uuid::new_v4().as_u64_pair().0;
@@ -41,7 +44,10 @@ fn say(report: &Report) {
         "history read"
     );
     if report.torn_bytes > 0 {
-        tracing::warn!(bytes = report.torn_bytes, "a write to the history was cut off; nobody had been told of it");
+        tracing::warn!(
+            bytes = report.torn_bytes,
+            "a write to the history was cut off; nobody had been told of it"
+        );
     }
     for place in &report.places {
         tracing::error!("damaged history: {place}");

@@ -209,7 +209,10 @@ async fn lost_blocks_renew_only_who_may_have_lost_something() {
         renewed += fates.iter().filter(|(_, fate)| *fate == Fate::Renewed).count();
         if at < len / 2 {
             // Later records prove that these have lost nothing newer.
-            assert!(fates.iter().all(|(_, fate)| matches!(fate, Fate::Whole | Fate::Holed)), "{at}: {fates:?}");
+            assert!(
+                fates.iter().all(|(_, fate)| matches!(fate, Fate::Whole | Fate::Holed)),
+                "{at}: {fates:?}"
+            );
         }
     }
     assert!(renewed > 0, "blocks at the end hide whose records they held");
@@ -241,15 +244,22 @@ async fn a_damaged_mark_is_read_from_its_copy() {
         assert_eq!(report.renewed, 0);
     }
     let (fates, _) = scene.after(|folder| fs::remove_file(folder.join("mark")).unwrap()).await;
-    assert!(fates.iter().all(|(_, fate)| *fate == Fate::Renewed), "nobody knows what was answered: {fates:?}");
+    assert!(
+        fates.iter().all(|(_, fate)| *fate == Fate::Renewed),
+        "nobody knows what was answered: {fates:?}"
+    );
 }
 
 #[tokio::test]
 async fn a_power_failure_renews_epochs_unless_each_was_synced() {
     let interval = Fsync::Interval(Duration::from_secs(3600));
-    for (fsync, closed, renewed) in
-        [(interval, false, 1), (Fsync::Never, false, 1), (Fsync::Never, true, 1), (interval, true, 0), (Fsync::Each, false, 0)]
-    {
+    for (fsync, closed, renewed) in [
+        (interval, false, 1),
+        (Fsync::Never, false, 1),
+        (Fsync::Never, true, 1),
+        (interval, true, 0),
+        (Fsync::Each, false, 0),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let node = Node::with(Options { fsync, ..Options::new(folder.path()) });
         node.publish("a", "x").await;
@@ -280,7 +290,9 @@ fn payloads_are_never_taken_for_records() {
     assert_eq!(end, file.len());
     file[3] ^= 1;
     let (found, _) = frame::next(2, &file, 0).unwrap();
-    assert!(matches!(&found[..], [frame::Found::Record(label, body)] if label.stream == 1 && **body == inner[..]));
+    assert!(
+        matches!(&found[..], [frame::Found::Record(label, body)] if label.stream == 1 && **body == inner[..])
+    );
     let last = file.len() - 1;
     file[last] ^= 1;
     let (found, _) = frame::next(2, &file, 0).unwrap();

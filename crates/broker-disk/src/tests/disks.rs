@@ -86,7 +86,8 @@ async fn files_are_cleaned_out() {
     assert_eq!((again.said("c0").await, again.said("idle").await), before);
     assert_eq!(again.report.damaged, 0);
     assert_eq!(again.said("keyed").await, "1:");
-    let second = again.broker.publish(&"keyed".into(), Publication::new("once"), &keys, again.now).await.unwrap();
+    let second =
+        again.broker.publish(&"keyed".into(), Publication::new("once"), &keys, again.now).await.unwrap();
     assert!(second.suppressed, "the key outlives its publication");
 }
 
@@ -117,7 +118,12 @@ async fn small_files_of_many_starts_are_put_together() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..110 {
         let limit = 1 << 20;
-        let options = Options { fsync: Fsync::Never, limit_bytes: limit, segment_bytes: limit / 8, ..Options::new(folder.path()) };
+        let options = Options {
+            fsync: Fsync::Never,
+            limit_bytes: limit,
+            segment_bytes: limit / 8,
+            ..Options::new(folder.path())
+        };
         let node = Node::with(options);
         if round % 10 == 0 {
             node.publish("a", "x").await;

@@ -49,11 +49,13 @@ async fn run(seed: u64) {
         let now = start + passed;
         let channel = Channel::from(format!("c{}", dice.roll(4)).as_str());
         let size = 1 + dice.roll(8) as usize;
-        let history = HistoryBounds { size, ttl: Duration::from_secs(20), meta_ttl: Duration::from_secs(86400) };
+        let history =
+            HistoryBounds { size, ttl: Duration::from_secs(20), meta_ttl: Duration::from_secs(86400) };
         let place = format!("seed {seed}, step {step}");
         match dice.roll(20) {
             0 => {
-                let (one, two) = (node.broker.remove_history(&channel).await, model.remove_history(&channel).await);
+                let (one, two) =
+                    (node.broker.remove_history(&channel).await, model.remove_history(&channel).await);
                 assert_eq!(one, two, "{place}");
             }
             1 => {
@@ -106,7 +108,11 @@ async fn run(seed: u64) {
                 };
                 let one = node.broker.publish(&channel, publication.clone(), &options, now).await.unwrap();
                 let two = model.publish(&channel, publication, &options, now).await.unwrap();
-                assert_eq!((one.position.offset, one.suppressed), (two.position.offset, two.suppressed), "{place}");
+                assert_eq!(
+                    (one.position.offset, one.suppressed),
+                    (two.position.offset, two.suppressed),
+                    "{place}"
+                );
                 assert_eq!(names.of(&one.position.epoch), model_names.of(&two.position.epoch), "{place}");
             }
         }

@@ -42,7 +42,15 @@ impl MemoryBroker {
                         First::Published(position) => Step::Suppressed(position.clone()),
                         First::Writing => Step::Theirs(journal.submit(nothing(channel), None)?),
                         First::Open => {
-                            let step = self.begin(journal, channel, publication, options, Some(cell), &mut room, now)?;
+                            let step = self.begin(
+                                journal,
+                                channel,
+                                publication,
+                                options,
+                                Some(cell),
+                                &mut room,
+                                now,
+                            )?;
                             match &step {
                                 Step::Ours(..) => *first = First::Writing,
                                 Step::Suppressed(position) => *first = First::Published(position.clone()),
@@ -62,7 +70,10 @@ impl MemoryBroker {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what a publication is, and the cell and room that go with it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what a publication is, and the cell and room that go with it"
+    )]
     fn begin(
         &self,
         journal: &dyn Journal,
@@ -106,13 +117,17 @@ impl MemoryBroker {
         }
         // Where nothing can be written, reading goes on: after a restart this epoch is not known then.
         let Ok(room) = journal.room(OVERHEAD + channel.as_str().len()).await else { return };
-        self.streams.open(channel, bounds, now, |stream| {
-            if let Some(state) = stream.untold()
-                && journal.submit(Record { channel: channel.clone(), change: Change::State(state) }, Some(room)).is_err()
-            {
+        let written = self.streams.open(channel, bounds, now, |stream| {
+            let change = Change::State(stream.untold()?);
+            let written = journal.submit(Record { channel: channel.clone(), change }, Some(room));
+            if written.is_err() {
                 stream.tell_again();
             }
+            written.ok()
         });
+        if let Some(written) = written {
+            let _ = written.await;
+        }
     }
 
     pub(super) async fn clear_journaled(

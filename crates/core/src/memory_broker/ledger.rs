@@ -2,10 +2,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::keys::First;
 use super::streams::Streams;
+use crate::Channel;
 use crate::broker::Deliver;
 use crate::journal::{Change, Ledger, Record, State};
 use crate::request::StreamPosition;
-use crate::Channel;
 
 /// What the journal calls when it has written.
 pub(super) struct Commits {
@@ -55,7 +55,7 @@ impl Ledger for Commits {
     }
 
     fn state(&self, channel: &Channel) -> Option<State> {
-        self.streams.with(channel, |stream| stream.state())
+        self.streams.with(channel, |stream| stream.state()).flatten()
     }
 
     fn is_kept(&self, channel: &Channel, position: &StreamPosition) -> bool {

@@ -149,10 +149,19 @@ impl Stream {
     /// Gives the publication its offset, and says what the journal has to write before it is kept and delivered.
     ///
     /// `None` if what the journal is writing decides: ask again when that is done.
-    pub(super) fn begin(&mut self, mut publication: Publication, options: &PublishOptions, now: Instant) -> Begun {
+    pub(super) fn begin(
+        &mut self,
+        mut publication: Publication,
+        options: &PublishOptions,
+        now: Instant,
+    ) -> Begun {
         let version = publication.version;
         let epoch = options.version_epoch.as_ref();
-        let newest = self.pending.iter().flat_map(|pending| pending.iter().rev()).find(|pending| pending.version() > 0);
+        let newest = self
+            .pending
+            .iter()
+            .flat_map(|pending| pending.iter().rev())
+            .find(|pending| pending.version() > 0);
         if let Some(newest) = newest.filter(|_| version > 0) {
             if newest.version() >= version && text(newest.version_epoch.as_ref()) == text(epoch) {
                 return Begun::Undecided;
@@ -215,6 +224,7 @@ impl Stream {
         let cells = pending.drain(first..).filter_map(|pending| pending.cell).collect();
         if pending.is_empty() {
             self.pending = None;
+            self.tell_again();
         }
         cells
     }
@@ -225,7 +235,7 @@ impl Stream {
             return None;
         }
         self.told = true;
-        Some(self.state())
+        self.state()
     }
 
     /// Whether the journal knows of this epoch, which is not over.
@@ -239,16 +249,17 @@ impl Stream {
         self.told = self.top > 0 || self.pending.is_some();
     }
 
-    /// The stream but for its publications.
-    pub(super) fn state(&self) -> State {
-        let version = self.version.as_deref().map_or((0, None), |newest| (newest.number, newest.epoch.clone()));
-        State {
+    /// The stream but for its publications; `None` if nothing was done with it yet.
+    pub(super) fn state(&self) -> Option<State> {
+        let version =
+            self.version.as_deref().map_or((0, None), |newest| (newest.number, newest.epoch.clone()));
+        Some(State {
             epoch: self.epoch.clone(),
             top: self.top,
             base: self.top - self.kept.len() as u64,
             version,
-            forget_at: self.forget_at.expect("a stream is touched before anything is done with it"),
-        }
+            forget_at: self.forget_at?,
+        })
     }
 
     /// Whether the publication at `position` is kept.

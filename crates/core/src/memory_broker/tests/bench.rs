@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::paper::Paper;
 use crate::broker::{BrokerError, Deliver, PublishOptions, Published};
 use crate::request::{HistoryRequest, StreamPosition};
-use super::paper::Paper;
 use crate::{Broker, Channel, ClientInfo, HistoryBounds, Kind, MemoryBroker, Publication, Refused};
 
 /// Runs a future of this broker's: they are ready at once, with a journal of paper, too.

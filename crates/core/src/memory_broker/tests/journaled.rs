@@ -26,7 +26,8 @@ impl Desk {
 
     /// Begins to publish.
     fn publish<'a>(&'a self, data: &'static str, options: &'a PublishOptions) -> Publishing<'a> {
-        let publication = Publication { version: options.version_epoch.is_some().into(), ..Publication::new(data) };
+        let publication =
+            Publication { version: options.version_epoch.is_some().into(), ..Publication::new(data) };
         let mut publishing = self.bench.broker.publish(&self.channel, publication, options, self.bench.start);
         assert!(poll(&mut publishing).is_none(), "nothing is written yet");
         publishing
@@ -45,8 +46,10 @@ impl Desk {
 
     /// The offsets that are shown, and the top.
     fn shown(&self) -> (Vec<u64>, u64) {
-        let request = HistoryRequest { channel: self.channel.clone(), limit: None, since: None, reverse: false };
-        let page = block_on(self.bench.broker.history(&request, &options().history, self.bench.start)).unwrap();
+        let request =
+            HistoryRequest { channel: self.channel.clone(), limit: None, since: None, reverse: false };
+        let page =
+            block_on(self.bench.broker.history(&request, &options().history, self.bench.start)).unwrap();
         (page.publications.iter().map(|publication| publication.offset).collect(), page.top.offset)
     }
 }
