@@ -1,4 +1,4 @@
-//! Damaged files: every byte flipped, every length cut, blocks and files gone.
+//! Damaged files: bytes flipped, lengths cut, blocks and files gone.
 
 use super::*;
 use crate::frame;
@@ -21,7 +21,7 @@ impl Scene {
         let mut node = Node::open(folder.path());
         for round in 1..=4 {
             for channel in CHANNELS {
-                node.publish(channel, &format!("{channel}{round}")).await;
+                node.publish(channel, &format!("{channel}{round}{}", "x".repeat(round * round))).await;
             }
             if restarted && round == 2 {
                 node.broker.close().await;
@@ -109,7 +109,9 @@ async fn a_flipped_byte_costs_its_record_alone() {
         let scene = Scene::new(restarted).await;
         for path in logs(scene.folder.path()) {
             let name = path.file_name().unwrap().to_owned();
-            for (at, (owner, in_body)) in owners(&scene, &path).into_iter().enumerate() {
+            // Records have many lengths: every field is met.
+            let stride = if restarted { 17 } else { 5 };
+            for (at, (owner, in_body)) in owners(&scene, &path).into_iter().enumerate().step_by(stride) {
                 let (fates, report) = scene.after(|folder| flip(&folder.join(&name), at)).await;
                 for (channel, fate) in fates {
                     let hurt = in_body && owner.as_deref() == Some(channel);
@@ -129,7 +131,7 @@ async fn a_file_cut_anywhere_is_never_taken_for_whole() {
         for path in logs(scene.folder.path()) {
             let len = fs::metadata(&path).unwrap().len();
             let name = path.file_name().unwrap().to_owned();
-            for to in 0..len {
+            for to in (0..len).step_by(if restarted { 17 } else { 5 }).chain([len - 1]) {
                 let cut = |folder: &Path| {
                     fs::OpenOptions::new().write(true).open(folder.join(&name)).unwrap().set_len(to).unwrap();
                 };
@@ -182,7 +184,7 @@ async fn a_hole_in_the_middle_ends_recovery_across_it() {
     let second = of_b.iter().zip(&of_b[1..]).find(|(one, two)| **two > **one + 1).unwrap().1;
     flip(&path, *second);
     let node = Node::open(scene.folder.path());
-    assert_eq!(node.said("b").await, "4: b3@3 b4@4");
+    assert_eq!(node.said("b").await, format!("4: b3{}@3 b4{}@4", "x".repeat(9), "x".repeat(16)));
     assert_eq!(node.said("a").await, scene.truth[0].1);
     assert_eq!((node.report.damaged, node.report.holed, node.report.renewed), (1, 1, 0));
     assert!(node.report.places[0].contains("the record at byte"), "{:?}", node.report);
