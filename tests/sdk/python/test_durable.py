@@ -7,12 +7,21 @@ import shutil
 import pytest
 
 from server import KEY, serving
+from wire import Wire
 
 
 def durable(folder, **history):
     namespace = {"history_size": 1000, "history_ttl": "300s", "force_recovery": True}
     history = {"storage": "disk", "path": str(folder), **history}
     return {"history": history, "channel": {"without_namespace": namespace}}
+
+
+def health(client):
+    """The next notice of the node's health, over pings."""
+    while True:
+        told = client.reply().get("push", {}).get("message", {}).get("data", {}).get("tidegate", {})
+        if "health" in told:
+            return told["health"]
 
 
 async def publish(server, channel, *data):
@@ -102,7 +111,11 @@ def test_two_servers_never_share_a_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_told_and_recovers(tmp_path):
     folder = tmp_path / "history"
-    with serving(durable(folder, segment_size=65536)) as server:
+    with (
+        serving(durable(folder, segment_size=65536)) as server,
+        Wire(server, query="?tidegate_notices=true") as client,
+    ):
+        client.call({"id": 1, "connect": {}})
         server.api("publish", {"channel": "news", "data": "kept"})
         moved = tmp_path / "moved"
         shutil.move(folder, moved)
@@ -115,12 +128,13 @@ def test_a_folder_that_cannot_be_written_is_told_and_recovers(tmp_path):
         assert error["code"] == 100, answers[-1]
         status, why = server.request("GET", "/ready")
         assert status == 503 and "cannot be written" in why, (status, why)
-        # Channels without history are none of its business: they do not exist here; reading goes on.
+        assert health(client) == "degraded"
+        # Reading goes on.
         before = server.api("history", {"channel": "news", "limit": -1})["publications"]
         assert before[0]["data"] == "kept"
         shutil.move(moved, folder)
-        while server.request("GET", "/ready")[0] != 200:
-            pass
+        assert health(client) == "serving"
+        assert server.request("GET", "/ready")[0] == 200
         server.api("publish", {"channel": "news", "data": "more"})
         known = server.api("history", {"channel": "news", "limit": -1})["publications"]
         assert known == before + known[-1:] and known[-1]["data"] == "more"
