@@ -5,7 +5,7 @@ use crate::step;
 use crate::test;
 use crate::workspace::Workspace;
 
-/// `cargo xtask attack` and `cargo xtask soak`: the real binary over real sockets, by `tests/attacks`.
+/// `cargo xtask attack`, `soak` and `durability`: the real binary over real sockets, by `tests/attacks`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Build the server without optimization: quicker to build, and its latencies say nothing
@@ -28,12 +28,13 @@ impl Args {
     }
 }
 
-/// The short form: counts and memory, no latencies.
+/// The short forms: counts and memory, no latencies; ten kills.
 ///
 /// # Errors
 /// When the server did not hold.
 pub(crate) fn quick(workspace: &Workspace, server: &Path) -> Result<(), Error> {
-    run(workspace, server, "dev", "attack", &["--quick".to_owned()])
+    run(workspace, server, "dev", "attack", &["--quick".to_owned()])?;
+    run(workspace, server, "dev", "durability", &["--rounds".to_owned(), "10".to_owned()])
 }
 
 fn run(

@@ -55,6 +55,8 @@ enum Command {
     Attack(attack::Args),
     /// Thousands of connections that drop, stall and churn, in rounds
     Soak(attack::Args),
+    /// Publish under load, kill -9, start again: `--rounds 200`
+    Durability(attack::Args),
     /// Install what the tests need, and nothing else
     Setup,
 }
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Floors => floors::run(&workspace),
         Command::Attack(args) => args.run(&workspace, "attack"),
         Command::Soak(args) => args.run(&workspace, "soak"),
+        Command::Durability(args) => args.run(&workspace, "durability"),
         Command::Setup => setup::run(&workspace),
     });
     match done {

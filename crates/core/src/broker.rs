@@ -101,6 +101,15 @@ pub trait Deliver: Send + Sync + 'static {
     /// [`Refused`] by a log, which then has nothing of it.
     fn deliver(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), Refused>;
 
+    /// Whether [`Deliver::deliver`] would take the publication now.
+    ///
+    /// # Errors
+    /// What it would refuse it for.
+    fn takes(&self, channel: &Channel, publication: &Publication) -> Result<(), Refused> {
+        let _ = (channel, publication);
+        Ok(())
+    }
+
     /// Whether the channel has subscribers on this node: they must be told when its stream begins another
     /// life.
     fn is_live(&self, channel: &Channel) -> bool {

@@ -169,6 +169,12 @@ impl Deliver for Way {
         self.router.is_live(channel)
     }
 
+    fn takes(&self, channel: &Channel, publication: &Publication) -> Result<(), Refused> {
+        let mut logs = Vec::new();
+        self.router.route(channel, &Kind::Publication(publication.clone()), &mut logs);
+        logs.iter().try_for_each(|log| log.takes(publication.weight()))
+    }
+
     fn deliver(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), Refused> {
         let mut logs = Vec::with_capacity(1);
         self.router.route(channel, &kind, &mut logs);

@@ -141,6 +141,7 @@ mod fanout;
 pub mod filter;
 mod health;
 mod hub;
+pub mod journal;
 mod log;
 #[cfg(all(test, loom))]
 mod loom_models;

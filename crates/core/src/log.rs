@@ -196,10 +196,7 @@ impl Log {
     /// [`Refused`], and nothing was appended.
     pub fn append_entry(self: &Arc<Self>, entry: Arc<Entry>, now: Instant) -> Result<Position, Refused> {
         let weight = entry.weight();
-        let bytes = weight - entry.overhead();
-        if bytes > self.window.largest() {
-            return Err(Refused::TooLarge { bytes, limit: self.window.largest() });
-        }
+        self.takes(weight - entry.overhead())?;
         let entry = entry.for_log();
         let mut state = self.state.lock();
         if state.end.is_some() {
@@ -222,6 +219,12 @@ impl Log {
         self.budget.enforce();
         self.fanout.wake(self, waiting);
         Ok(head)
+    }
+
+    /// Whether an entry of `bytes` is small enough.
+    pub(crate) fn takes(&self, bytes: usize) -> Result<(), Refused> {
+        let limit = self.window.largest();
+        if bytes > limit { Err(Refused::TooLarge { bytes, limit }) } else { Ok(()) }
     }
 
     /// Ends the log for `why`: subscribers read what it still holds and are then told; appending and

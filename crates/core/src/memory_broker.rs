@@ -1,10 +1,13 @@
 //! The broker of a node that stands alone: streams, presence and keys in its own memory.
 //!
-//! Nothing here waits: a call's future is ready when it is first polled. Lock order: a key's cell, then a
-//! stream, then whatever [`Deliver`] takes (the log). The locks of the maps are leaves, never held while
-//! another is waited for, and never while something is delivered.
+//! Nothing here waits: a call's future is ready when it is first polled; but for a journal, where there is one.
+//! Lock order: a key's cell, then a stream, then whatever [`Deliver`] takes (the log) and whatever
+//! [`Journal::submit`] does. The locks of the maps are leaves, never held while another is waited for, and never
+//! while something is delivered.
 
+mod journaled;
 mod keys;
+mod ledger;
 mod presence;
 mod stream;
 mod streams;
@@ -18,15 +21,18 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::broker::{BrokerError, Deliver, PublishOptions, Published};
+use crate::journal::{Journal, Ledger, Restored, RestoredKey};
 use crate::request::{History, HistoryRequest, PresenceStats};
 use crate::seeded::Seeded;
 use crate::{Broker, Channel, ClientInfo, HistoryBounds, Kind, Publication};
 
-use keys::Keys;
+use keys::{First, Keys};
+use ledger::Commits;
 use presence::Presence;
 use streams::Streams;
 
-/// The embedded broker: one node, its history and presence in memory, gone when it stops.
+/// The embedded broker: one node, its history and presence in memory, gone when it stops, unless a [`Journal`]
+/// keeps its streams.
 ///
 /// Where a channel keeps history, choosing the offset, keeping the publication and delivering it are one
 /// step under the stream's own lock, so that history and logs agree about the order. [`Deliver::deliver`]
@@ -37,14 +43,25 @@ use streams::Streams;
 /// [`Kind::Break`] is delivered before anything of it: for that, streams of channels that
 /// [`Broker::subscribe`] announced are remembered until [`Broker::unsubscribe`].
 ///
+/// With a journal ([`MemoryBroker::journaled`]) a publication to a channel that keeps history is answered, kept and
+/// delivered when it has been written. Everything else goes on beside it: a join may be told before a publication
+/// that was begun earlier. What reading has prolonged a stream's life by is not written.
+///
 /// Memory: about 200 bytes and the name for a stream without publications; 130 bytes beside the payload for
 /// each one kept; 60 bytes and the name for a subscribed channel that keeps no history; 200 bytes and the key
 /// for an idempotency key, which is bounded by its time alone.
 pub struct MemoryBroker {
-    deliver: OnceLock<Arc<dyn Deliver>>,
-    streams: Streams,
+    deliver: Arc<OnceLock<Arc<dyn Deliver>>>,
+    streams: Arc<Streams>,
     keys: Keys,
     presence: Presence,
+    journal: Option<Journaled>,
+}
+
+/// A journal, and what it calls back.
+struct Journaled {
+    journal: Arc<dyn Journal>,
+    _ledger: Arc<Commits>,
 }
 
 /// What a [`MemoryBroker`] holds at about one moment.
@@ -66,11 +83,30 @@ impl MemoryBroker {
     pub fn new(seed: u64) -> Self {
         let seeded = Seeded::new(seed);
         Self {
-            deliver: OnceLock::new(),
-            streams: Streams::new(seeded),
+            deliver: Arc::new(OnceLock::new()),
+            streams: Arc::new(Streams::new(seeded)),
             keys: Keys::new(seeded),
             presence: Presence::new(seeded),
+            journal: None,
         }
+    }
+
+    /// A broker whose streams outlive it: it begins with what `journal` has kept of an earlier run.
+    pub fn journaled(
+        seed: u64,
+        journal: Arc<dyn Journal>,
+        streams: impl IntoIterator<Item = Restored>,
+        keys: impl IntoIterator<Item = RestoredKey>,
+        now: Instant,
+    ) -> Self {
+        let mut broker = Self::new(seed);
+        streams.into_iter().for_each(|stream| broker.streams.restore(stream));
+        keys.into_iter().for_each(|key| broker.keys.restore(key, now));
+        let ledger = Arc::new(Commits { deliver: broker.deliver.clone(), streams: broker.streams.clone() });
+        let way_back: Arc<dyn Ledger> = ledger.clone();
+        journal.start(Arc::downgrade(&way_back));
+        broker.journal = Some(Journaled { journal, _ledger: ledger });
+        broker
     }
 
     /// What it holds. Costs the same however much that is.
@@ -122,17 +158,20 @@ impl Broker for MemoryBroker {
         options: &PublishOptions,
         now: Instant,
     ) -> Result<Published, BrokerError> {
+        if let Some(Journaled { journal, .. }) = self.journal.as_ref().filter(|_| options.history.is_kept()) {
+            return self.publish_journaled(&**journal, channel, publication, options, now).await;
+        }
         let Some(key) = options.idempotency_key.as_ref().filter(|key| !key.is_empty()) else {
             return self.publish_now(channel, publication, options, now);
         };
         let cell = self.keys.cell(channel, key, options.idempotent_for, now);
         // Held while publishing: whoever publishes the key at the same time gets this one's result.
         let mut first = cell.lock();
-        if let Some(position) = &*first {
+        if let First::Published(position) = &*first {
             return Ok(Published { position: position.clone(), suppressed: true });
         }
         let published = self.publish_now(channel, publication, options, now)?;
-        *first = Some(published.position.clone());
+        *first = First::Published(published.position.clone());
         Ok(published)
     }
 
@@ -163,6 +202,9 @@ impl Broker for MemoryBroker {
         if !bounds.is_kept() {
             return Ok(History::default());
         }
+        if let Some(Journaled { journal, .. }) = &self.journal {
+            self.tell_journal(&**journal, &request.channel, bounds, now).await;
+        }
         self.streams.open(&request.channel, bounds, now, |stream| {
             if let Ok(deliver) = self.deliver() {
                 // Refused: it stays due, and the next publication waits for it.
@@ -173,6 +215,9 @@ impl Broker for MemoryBroker {
     }
 
     async fn remove_history(&self, channel: &Channel) -> Result<(), BrokerError> {
+        if let Some(Journaled { journal, .. }) = &self.journal {
+            return self.clear_journaled(&**journal, channel).await;
+        }
         self.streams.clear(channel);
         Ok(())
     }
@@ -204,6 +249,18 @@ impl Broker for MemoryBroker {
 
     async fn presence_stats(&self, channel: &Channel, now: Instant) -> Result<PresenceStats, BrokerError> {
         Ok(self.presence.stats(channel, now))
+    }
+
+    /// # Errors
+    /// [`BrokerError::Unavailable`] while the journal cannot write.
+    async fn ready(&self) -> Result<(), BrokerError> {
+        self.journal.as_ref().map_or(Ok(()), |journaled| journaled.journal.ready())
+    }
+
+    async fn close(&self) {
+        if let Some(Journaled { journal, .. }) = &self.journal {
+            journal.close().await;
+        }
     }
 
     /// Goes on where the last call stopped, and looks at about 16,384 streams, as many presence entries and

@@ -329,6 +329,11 @@ fn broker_error(error: &BrokerError) -> ClientError {
     match error {
         BrokerError::Unsupported => ClientError::NOT_AVAILABLE,
         BrokerError::WrongEpoch => ClientError::UNRECOVERABLE_POSITION,
+        // Whoever found it out has said so, once; here it would be said for every publication.
+        BrokerError::Unavailable(why) => {
+            tracing::debug!(why, "API: broker");
+            ClientError::INTERNAL
+        }
         error => {
             tracing::error!(%error, "API: broker");
             ClientError::INTERNAL

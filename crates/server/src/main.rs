@@ -7,6 +7,7 @@ mod node;
 mod ports;
 mod reload;
 mod signals;
+mod storage;
 mod tokens;
 
 use std::io::Write;

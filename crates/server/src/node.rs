@@ -19,7 +19,7 @@ use crate::clients;
 use crate::log::Log;
 use crate::ports::{self, Side, Table};
 use crate::reload::Reload;
-use crate::signals;
+use crate::{signals, storage};
 
 pub(crate) type Failure = Box<dyn Error>;
 
@@ -88,6 +88,9 @@ async fn serve(start: Start) -> Result<(), Failure> {
         .caps(capacity.caps)
         .shutdown(shutdown(&config))
         .name(config.node.name.as_deref().unwrap_or_default());
+    if let Some(broker) = storage::open(&config.history)? {
+        builder = builder.broker(broker);
+    }
     let mut faces = Vec::new();
     let mut addresses = Vec::new();
     for front in fronts {

@@ -390,11 +390,23 @@ async fn sweep(app: Arc<App>) {
     let mut interval = tokio::time::interval(Duration::from_secs(1));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut memory = crate::memory::Watch::default();
+    let mut failing = false;
     loop {
         interval.tick().await;
+        watch_broker(&app, &mut failing).await;
         memory.watch(&app.admission);
         app.hub.sweep(tokio::time::Instant::now().into_std()).await;
         crate::http::upkeep();
+    }
+}
+
+/// Tells clients when the broker begins to fail, and when it is well again.
+async fn watch_broker(app: &App, failing: &mut bool) {
+    let fails = app.hub.broker().ready().await.is_err();
+    if std::mem::replace(failing, fails) != fails && !app.is_draining() {
+        let health = if fails { Health::Degraded } else { Health::Serving };
+        tracing::info!(?health, "the node's health has changed");
+        app.hub.broadcast_health(health);
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod attack;
 mod attacks;
+mod durability;
 mod healthy;
 mod http;
 mod metrics;
@@ -39,6 +40,8 @@ enum Command {
     Attack(Attack),
     /// Four scenarios with thousands of connections, in rounds
     Soak(soak::Args),
+    /// Publish under load, kill, start again, and look whether everything is there
+    Durability(durability::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
     let done = runtime.map_err(Failure::from).and_then(|runtime| match cli.command {
         Command::Attack(args) => args.run(&runtime),
         Command::Soak(args) => runtime.block_on(args.run()),
+        Command::Durability(args) => runtime.block_on(args.run()),
     });
     match done {
         Ok(true) => ExitCode::SUCCESS,

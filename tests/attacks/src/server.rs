@@ -171,6 +171,11 @@ impl Server {
         if kill.success() { Ok(()) } else { Err("the server is gone already".into()) }
     }
 
+    /// Ends it at once: `kill -9`.
+    pub(crate) async fn kill(&mut self) -> Result<(), Failure> {
+        Ok(self.child.kill().await?)
+    }
+
     /// Waits until it has ended, and returns its exit code: `None` for a signal.
     ///
     /// # Errors

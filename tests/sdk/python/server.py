@@ -77,6 +77,13 @@ class Server:
         self._log.close()
         self._folder.cleanup()
 
+    def kill(self):
+        """Ends the process at once."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._process.wait(PATIENCE)
+        atexit.unregister(self._process.kill)
+        self._log.close()
+
     def stop(self):
         """Ends the process, which must end well, and forgets its files."""
         try:

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::after;
 use crate::Channel;
+use crate::journal::RestoredKey;
 use crate::request::StreamPosition;
 use crate::seeded::Seeded;
 use crate::sync::Mutex;
@@ -18,8 +19,20 @@ pub(super) struct Keys {
     next: AtomicUsize,
 }
 
-/// Empty until a publication with the key has succeeded.
-pub(super) type Cell = Mutex<Option<StreamPosition>>;
+/// What became of the first publication with a key.
+pub(super) type Cell = Mutex<First>;
+
+/// What became of the first publication with a key.
+#[derive(Default)]
+pub(super) enum First {
+    /// There was none, or it failed.
+    #[default]
+    Open,
+    /// The journal has it.
+    Writing,
+    /// It stands there.
+    Published(StreamPosition),
+}
 
 struct Shard {
     cells: HashMap<Key, Remembered, Seeded>,
@@ -43,7 +56,6 @@ impl Keys {
 
     /// The cell of `key`, which is remembered for `ttl` (zero: five minutes) from its first use.
     pub(super) fn cell(&self, channel: &Channel, key: &Arc<str>, ttl: Duration, now: Instant) -> Arc<Cell> {
-        let ttl = if ttl.is_zero() { DEFAULT_TTL } else { ttl };
         let key = (channel.clone(), key.clone());
         let mut shard = self.shards[self.seeded.shard(&key, SHARDS)].lock();
         // More than what this call may add, so that keys do not grow in number without the sweep either.
@@ -51,11 +63,25 @@ impl Keys {
         if let Some(known) = shard.cells.get(&key).filter(|known| known.until > now) {
             return known.cell.clone();
         }
-        let until = after(now, ttl);
+        let until = Self::until(ttl, now);
         let cell = Arc::new(Cell::default());
         shard.cells.insert(key.clone(), Remembered { until, cell: cell.clone() });
         shard.queue.push(Reverse((until, key)));
         cell
+    }
+
+    /// Remembers a key of an earlier run.
+    pub(super) fn restore(&self, restored: RestoredKey, now: Instant) {
+        let ttl = restored.until.saturating_duration_since(now);
+        if !ttl.is_zero() {
+            let cell = self.cell(&restored.channel, &restored.key, ttl, now);
+            *cell.lock() = First::Published(restored.position);
+        }
+    }
+
+    /// When a key that is first used now expires.
+    pub(super) fn until(ttl: Duration, now: Instant) -> Instant {
+        after(now, if ttl.is_zero() { DEFAULT_TTL } else { ttl })
     }
 
     /// Forgets up to [`SWEPT_PER_CALL`] expired keys.

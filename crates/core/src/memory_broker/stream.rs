@@ -1,11 +1,17 @@
+mod pending;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::after;
 use crate::broker::{BrokerError, PublishOptions, Published};
+use crate::journal::{Restored, State};
 use crate::request::{History, HistoryRequest, StreamPosition};
 use crate::{HistoryBounds, Kind, Publication, Refused};
+
+pub(super) use pending::Begun;
+use pending::Pending;
 
 /// A channel's kept publications, the newest of which has the offset `top`, without a hole between.
 pub(super) struct Stream {
@@ -19,6 +25,14 @@ pub(super) struct Stream {
     version: Option<Box<Version>>,
     /// Subscribers may have read another epoch and were not told yet.
     break_due: bool,
+    /// The journal knows of this epoch.
+    told: bool,
+    /// What the journal is writing, in order; their offsets follow `top`.
+    #[expect(
+        clippy::box_collection,
+        reason = "a stream that nobody publishes to just now has 8 bytes of it, not 32"
+    )]
+    pending: Option<Box<VecDeque<Pending>>>,
 }
 
 /// A publication and the moment it expires.
@@ -44,12 +58,28 @@ impl Stream {
             forget_at: None,
             version: None,
             break_due: false,
+            told: false,
+            pending: None,
         }
+    }
+
+    /// A stream of an earlier run.
+    pub(super) fn restored(restored: Restored) -> Self {
+        let State { epoch, top, version: (number, version_epoch), forget_at, .. } = restored.state;
+        let mut stream = Self { forget_at: Some(forget_at), told: true, ..Self::new(epoch) };
+        for (publication, until) in restored.publications {
+            stream.push(Kept { publication, until });
+        }
+        stream.top = top;
+        if number > 0 {
+            stream.set_version(number, version_epoch);
+        }
+        stream
     }
 
     /// Whether its offset and epoch have expired.
     pub(super) fn is_forgotten(&self, now: Instant) -> bool {
-        self.forget_at.is_some_and(|at| at <= now)
+        self.pending.is_none() && self.forget_at.is_some_and(|at| at <= now)
     }
 
     /// Begins another life, of which subscribers of this one must be told by [`Stream::tell_break`].

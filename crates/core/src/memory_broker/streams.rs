@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Figures;
 use super::stream::Stream;
+use crate::journal::Restored;
 use crate::seeded::Seeded;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -60,6 +61,25 @@ impl Streams {
         let result = f(&mut stream);
         shard.count(before, stream.size());
         result
+    }
+
+    /// Calls `f` under the lock of the channel's stream, if there is one.
+    pub(super) fn with<T>(&self, channel: &Channel, f: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        let shard = self.shard(channel);
+        let stream = shard.slots.lock().get(channel).and_then(|slot| slot.stream.clone())?;
+        let mut stream = stream.lock();
+        let before = stream.size();
+        let result = f(&mut stream);
+        shard.count(before, stream.size());
+        Some(result)
+    }
+
+    /// Takes in a stream of an earlier run.
+    pub(super) fn restore(&self, restored: Restored) {
+        let channel = restored.channel.clone();
+        let shard = self.shard(&channel);
+        let stream = shard.stream(&channel, || Stream::restored(restored));
+        shard.count((0, 0), stream.lock().size());
     }
 
     /// Removes all publications of the channel.

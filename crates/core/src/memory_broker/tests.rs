@@ -1,4 +1,6 @@
 mod bench;
+mod journaled;
+mod paper;
 mod threads;
 
 use std::sync::Arc;
@@ -11,9 +13,14 @@ use crate::{Broker, Channel, HistoryBounds, Kind, Publication};
 
 use bench::{Bench, Recorder, block_on};
 
-/// Each line is what is done and, behind `=>`, what comes of it (`Ok(())` where nothing stands).
+/// Each line is what is done and, behind `=>`, what comes of it (`Ok(())` where nothing stands); of a broker that
+/// publishes in two steps, too.
 fn check(script: &str) {
-    let mut bench = Bench::new();
+    check_on(Bench::new(), script);
+    check_on(Bench::journaled(), script);
+}
+
+fn check_on(mut bench: Bench, script: &str) {
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (step, expected) = line.split_once(" =>").unwrap_or((line, "Ok(())"));
         assert_eq!(bench.run(step.trim()).trim(), expected.trim(), "{line}");

@@ -67,7 +67,7 @@ impl Kind {
                 ("log.format", _) => Self::Choice(&["text", "json"]),
                 ("client.duplicate_user", _) => Self::Choice(&["keep", "refuse", "takeover"]),
                 ("history.storage", _) => Self::Choice(&["memory", "disk"]),
-                ("history.fsync", _) => Self::Choice(&["always", "interval", "never"]),
+                ("history.fsync", _) => Self::Choice(&["each", "interval", "never"]),
                 (_, "error_mode") => Self::Choice(&["", "transport"]),
                 (_, "force_recovery_mode") => Self::Choice(&["", "stream", "cache"]),
                 (_, "backpressure") => Self::Choice(BACKPRESSURE),
@@ -253,6 +253,10 @@ fn integer(name: &str, last: &str) -> Kind {
             (1, i64::MAX)
         }
         (_, "compression_level") => (-2, 9),
+        // Eight of the smallest files; one publication.
+        ("history.disk_limit", _) => (1 << 20, i64::MAX),
+        ("history.segment_size", _) => (64 << 10, 1 << 40),
+        ("history.queue_limit", _) => (64 << 10, u32::MAX.into()),
         _ => (0, i64::MAX),
     };
     Kind::Integer { min, max, unit }
@@ -304,6 +308,9 @@ const BACKPRESSURE: &[&str] = &["", "skip_oldest", "skip_latest", "latest_per_ke
 /// Keys, by their last part, whose value is in bytes.
 const BYTES: &[&str] = &[
     "connection_queue_max_size",
+    "disk_limit",
+    "queue_limit",
+    "segment_size",
     "key_table_bytes",
     "queue_max_size",
     "stalled_min_bytes",
@@ -321,6 +328,7 @@ const BYTES: &[&str] = &[
 
 /// Keys, by their last part, for which no time at all makes no sense.
 const POSITIVE_DURATIONS: &[&str] = &[
+    "fsync_interval",
     "ping_interval",
     "pong_timeout",
     "stale_close_delay",

@@ -47,6 +47,7 @@ pub(super) fn check_relations(layers: &mut Layers) {
     pong_before_ping(layers);
     windows_hold_queues(layers);
     personal_namespace_exists(layers);
+    disk_has_a_path(layers);
     tls_is_whole(layers, "http_server.tls");
     tls_is_whole(layers, "http_server.internal_tls");
     transforms_are_sound::<ToDisconnect>(layers, "client.connect_code_to_unidirectional_disconnect");
@@ -133,8 +134,21 @@ fn consequence(name: &str, value: &Value) -> Option<&'static str> {
         {
             Some("tokens made for others are accepted")
         }
-        ("history", "storage") => Some("history does not survive a restart"),
         _ => None,
+    }
+}
+
+/// History on disk needs to know where.
+fn disk_has_a_path(layers: &mut Layers) {
+    let key = "history.storage";
+    let Some(setting) = layers.setting(key).filter(|setting| setting.value == "disk") else { return };
+    if text(layers, "history.path").is_empty() {
+        let problem = Problem::BadValue {
+            place: setting.origin.place(key),
+            found: setting.to_string(),
+            expected: "history.path, too: a directory of this server's own".to_owned(),
+        };
+        layers.problems.push(problem);
     }
 }
 

@@ -177,6 +177,15 @@ pub struct History {
     pub path: Option<PathBuf>,
     /// When history on disk is synced.
     pub fsync: Fsync,
+    /// Time between syncs. 1 s: what a power failure may cost.
+    #[serde(deserialize_with = "form::duration")]
+    pub fsync_interval: Duration,
+    /// Bytes that files may take. 4 GiB: room for 2 GiB of history, which is in memory, too.
+    pub disk_limit: u64,
+    /// Bytes of one file. 16 MiB: cleaning one takes a fraction of a second.
+    pub segment_size: u64,
+    /// Bytes that may wait to be written. 16 MiB: what a slow disk takes in a fraction of a second.
+    pub queue_limit: usize,
 }
 
 /// Where history is kept.
@@ -194,8 +203,8 @@ pub enum Storage {
 #[serde(rename_all = "snake_case")]
 pub enum Fsync {
     /// Before a publication is confirmed.
-    Always,
-    /// Every now and then: the last publications may be lost with the machine.
+    Each,
+    /// Every [`History::fsync_interval`]: publications of that long may be lost with the machine.
     Interval,
     /// When the operating system likes.
     Never,

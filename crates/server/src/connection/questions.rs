@@ -76,6 +76,11 @@ pub(super) fn refusal(error: &BrokerError) -> Refusal {
         BrokerError::Unsupported => ClientError::NOT_AVAILABLE.into(),
         BrokerError::Refused(_) => ClientError::LIMIT_EXCEEDED.into(),
         BrokerError::WrongEpoch => ClientError::UNRECOVERABLE_POSITION.into(),
+        // Whoever found it out has said so, once; here it would be said for every publication.
+        BrokerError::Unavailable(why) => {
+            tracing::debug!(why, "broker");
+            ClientError::INTERNAL.into()
+        }
         error => {
             tracing::error!(%error, "broker");
             ClientError::INTERNAL.into()

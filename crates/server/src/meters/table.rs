@@ -58,6 +58,9 @@ const CONNECT: &[f64] = &[0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 /// From a page that was looked at to a day.
 const LIFE: &[f64] = &[1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0];
 
+/// From the system's memory to a disk that hangs.
+const DISK: &[f64] = &[0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+
 const fn counter(name: &'static str, labels: Labels, help: &'static str) -> Noun {
     Noun { name, kind: Kind::Counter, labels, help }
 }
@@ -190,6 +193,20 @@ pub(crate) const TABLE: &[Noun] = &[
         "tidegate_proxy_call_seconds",
         CONNECT,
         "From a question to a proxy to its answer or its failure, waiting for a turn included.",
+    ),
+    // History on disk.
+    gauge("tidegate_history_file_bytes", "Bytes of the history's files."),
+    gauge("tidegate_history_queue_bytes", "Bytes of publications that wait to be written to them."),
+    counter("tidegate_history_records_total", Labels::None, "Records written to the history's files."),
+    counter("tidegate_history_batches_total", Labels::None, "Writes that these were written in."),
+    seconds("tidegate_history_write_seconds", DISK, "Time of a write to the history's files."),
+    seconds("tidegate_history_sync_seconds", DISK, "Time that the disk took to have what was written."),
+    counter("tidegate_history_failures_total", Labels::None, "Times that the history could not be written."),
+    counter("tidegate_history_damaged_total", Labels::None, "Damaged places found in the history's files."),
+    counter(
+        "tidegate_history_given_up_total",
+        Labels::None,
+        "Publications given up because the history's files were full.",
     ),
     // Configuration.
     counter(

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::paper::Paper;
 use crate::broker::{BrokerError, Deliver, PublishOptions, Published};
 use crate::request::{HistoryRequest, StreamPosition};
 use crate::{Broker, Channel, ClientInfo, HistoryBounds, Kind, MemoryBroker, Publication, Refused};
 
-/// Runs a future of this broker's: they are ready at once.
+/// Runs a future of this broker's: they are ready at once, with a journal of paper, too.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
@@ -18,19 +19,28 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Takes everything up to `TOO_LARGE` bytes, and remembers it.
 #[derive(Default)]
-pub(super) struct Recorder(pub(super) Mutex<Vec<(Channel, Kind)>>);
+pub(super) struct Recorder(
+    pub(super) Mutex<Vec<(Channel, Kind)>>,
+    /// No publication is taken, whatever was said before.
+    pub(super) Mutex<bool>,
+);
 
 const TOO_LARGE: usize = 8;
 
 impl Deliver for Recorder {
     fn deliver(&self, channel: &Channel, kind: Kind, _: Instant) -> Result<(), Refused> {
         if let Kind::Publication(publication) = &kind
-            && publication.data.len() >= TOO_LARGE
+            && (publication.data.len() >= TOO_LARGE || *self.1.lock().unwrap())
         {
             return Err(Refused::TooLarge { bytes: publication.data.len(), limit: TOO_LARGE });
         }
         self.0.lock().unwrap().push((channel.clone(), kind));
         Ok(())
+    }
+
+    fn takes(&self, _: &Channel, publication: &Publication) -> Result<(), Refused> {
+        let bytes = publication.data.len();
+        if bytes < TOO_LARGE { Ok(()) } else { Err(Refused::TooLarge { bytes, limit: TOO_LARGE }) }
     }
 }
 
@@ -44,7 +54,15 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let broker = MemoryBroker::new(7);
+        Self::of(MemoryBroker::new(7))
+    }
+
+    /// A broker that publishes in two steps.
+    pub(super) fn journaled() -> Self {
+        Self::of(MemoryBroker::journaled(7, Arc::new(Paper::default()), [], [], Instant::now()))
+    }
+
+    pub(super) fn of(broker: MemoryBroker) -> Self {
         let recorder = Arc::new(Recorder::default());
         broker.start(recorder.clone());
         Self { broker, recorder, start: Instant::now(), epochs: Vec::new() }
