@@ -20,13 +20,14 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, FromRequestParts, State};
+use axum::body::Body;
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use bytes::Bytes;
@@ -38,19 +39,20 @@ use tidegate_core::{Channel, ClientError, HistoryBounds};
 
 use crate::config::Secret;
 use crate::handle::Handle;
+use crate::http::body;
 
 /// The API's routes, to be merged into any axum router.
 ///
 /// It sets no fallback: that unknown methods are answered with 404 is axum's default, and the caller's to
 /// keep.
 pub fn router(handle: Handle, options: ApiOptions) -> Router {
-    let ApiOptions { prefix, key, insecure, body_limit, channels, rpc } = options;
+    let ApiOptions { prefix, key, insecure, body_limit, body_timeout, channels, rpc } = options;
     let mut router = Router::new().route(&path(&prefix, "batch"), post(batch::batch));
     for (method, prepare) in METHODS {
         router = router.route(&path(&prefix, method), route(prepare));
     }
-    let api = Api { handle, key, insecure, body_limit, channels, rpc };
-    router.layer(DefaultBodyLimit::max(body_limit)).with_state(Arc::new(api))
+    let api = Api { handle, key, insecure, body_limit, body_timeout, channels, rpc };
+    router.with_state(Arc::new(api))
 }
 
 /// The paths of [`router`]'s methods behind `prefix`.
@@ -76,6 +78,8 @@ pub struct ApiOptions {
     pub insecure: bool,
     /// The largest body that is read, in bytes. 8 MiB: a broadcast to 100,000 channels fits.
     pub body_limit: usize,
+    /// How long a body may take to come. 30 s: 8 MiB over 2 Mbit/s.
+    pub body_timeout: Duration,
     /// What is known of channels.
     pub channels: Arc<dyn Channels>,
     /// Who takes `rpc`; without one it is answered with 104.
@@ -89,6 +93,7 @@ impl Default for ApiOptions {
             key: Secret::default(),
             insecure: false,
             body_limit: 8 << 20,
+            body_timeout: Duration::from_secs(30),
             channels: Arc::new(AnyChannel),
             rpc: None,
         }
@@ -161,6 +166,7 @@ struct Api {
     key: Secret,
     insecure: bool,
     body_limit: usize,
+    body_timeout: Duration,
     channels: Arc<dyn Channels>,
     rpc: Option<Arc<dyn Rpc>>,
 }
@@ -185,11 +191,14 @@ trait Command: DeserializeOwned + Send + 'static {
 #[derive(Serialize)]
 struct Done {}
 
-/// A command that was read and not begun.
-type Work = Pin<Box<dyn Future<Output = Result<Box<RawValue>, ClientError>> + Send>>;
+/// A command that was read and not begun: what it holds is what was asked, not yet what doing it takes.
+type Work = Box<dyn FnOnce(Arc<Api>) -> Pin<Box<dyn Future<Output = Outcome> + Send>> + Send>;
+
+/// What came of a command, as it is replied.
+type Outcome = Result<Box<RawValue>, ClientError>;
 
 /// Reads a command of one method.
-type Prepare = fn(&Arc<Api>, &[u8]) -> Result<Work, serde_json::Error>;
+type Prepare = fn(&[u8]) -> Result<Work, serde_json::Error>;
 
 /// Every method, but `batch`.
 const METHODS: [(&str, Prepare); 13] = [
@@ -208,22 +217,24 @@ const METHODS: [(&str, Prepare); 13] = [
     ("rpc", prepare::<channels::Call>),
 ];
 
-fn prepare<C: Command>(api: &Arc<Api>, params: &[u8]) -> Result<Work, serde_json::Error> {
+fn prepare<C: Command>(params: &[u8]) -> Result<Work, serde_json::Error> {
     let field::Object(command) = serde_json::from_slice::<field::Object<C>>(params)?;
-    let api = api.clone();
-    Ok(Box::pin(async move {
-        let result = command.run(&api).await?;
-        to_raw_value(&result).map_err(|error| {
-            tracing::error!(%error, "API: a result cannot be written as JSON");
-            ClientError::INTERNAL
+    Ok(Box::new(move |api| {
+        Box::pin(async move {
+            let result = command.run(&api).await?;
+            to_raw_value(&result).map_err(|error| {
+                tracing::error!(%error, "API: a result cannot be written as JSON");
+                ClientError::INTERNAL
+            })
         })
     }))
 }
 
 fn route(prepare: Prepare) -> MethodRouter<Arc<Api>> {
-    post(async move |State(api): State<Arc<Api>>, _: Authorized, body: Result<Bytes, BytesRejection>| {
-        let work = prepare(&api, &read(&api, body)?).map_err(|error| malformed("the body", &error))?;
-        Ok::<_, Rejected>(json(&Reply::from(work.await)))
+    post(async move |State(api): State<Arc<Api>>, _: Authorized, headers: HeaderMap, body: Body| {
+        let body = read(&api, &headers, body).await?;
+        let work = prepare(&body).map_err(|error| malformed("the body", &error))?;
+        Ok::<_, Rejected>(json(&Reply::from(work(api).await)))
     })
 }
 
@@ -237,14 +248,10 @@ impl IntoResponse for Rejected {
 }
 
 /// The body, or what is replied instead.
-fn read(api: &Api, body: Result<Bytes, BytesRejection>) -> Result<Bytes, Rejected> {
-    body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let text = format!("expected a body of at most {} bytes\n", api.body_limit);
-            Rejected(StatusCode::PAYLOAD_TOO_LARGE, text)
-        }
-        status => Rejected(status, rejection.body_text()),
-    })
+async fn read(api: &Api, headers: &HeaderMap, body: Body) -> Result<Bytes, Rejected> {
+    body::read(headers, body, api.body_limit, api.body_timeout)
+        .await
+        .map_err(|unread| Rejected(unread.status(), format!("{unread}\n")))
 }
 
 /// A request that cannot be read. `place` is where `error` counts its lines and columns.

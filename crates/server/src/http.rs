@@ -1,6 +1,7 @@
 //! HTTP: the server's own port, and what is mounted on it.
 
 mod accept;
+pub(crate) mod body;
 mod cors;
 mod emulation;
 mod endpoint;

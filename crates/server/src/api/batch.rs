@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
@@ -22,14 +21,15 @@ use super::{Api, Authorized, Fault, METHODS, NOT_FOUND, Rejected, TURN, Work, fi
 pub(super) async fn batch(
     State(api): State<Arc<Api>>,
     _: Authorized,
-    body: Result<Bytes, BytesRejection>,
+    headers: HeaderMap,
+    body: Body,
 ) -> Result<Response, Rejected> {
-    let body = read(&api, body)?;
+    let body = read(&api, &headers, body).await?;
     let field::Object(batch) =
         serde_json::from_slice::<field::Object<Batch<'_>>>(&body).map_err(|e| malformed("the body", &e))?;
     let mut commands = Vec::with_capacity(batch.commands.len());
     for (i, command) in batch.commands.iter().enumerate() {
-        commands.push(Step::read(&api, i, command)?);
+        commands.push(Step::read(i, command)?);
     }
     let parallel = batch.parallel;
     let mut replies = Vec::with_capacity(commands.len());
@@ -37,10 +37,10 @@ pub(super) async fn batch(
     while !commands.as_slice().is_empty() {
         let turn = commands.by_ref().take(TURN);
         if parallel {
-            replies.extend(join_all(turn.map(Step::run)).await);
+            replies.extend(join_all(turn.map(|step| step.run(&api))).await);
         } else {
             for step in turn {
-                replies.push(step.run().await);
+                replies.push(step.run(&api).await);
             }
         }
         tokio::task::yield_now().await;
@@ -70,7 +70,7 @@ struct Step {
 }
 
 impl Step {
-    fn read(api: &Arc<Api>, i: usize, fields: &Fields<'_>) -> Result<Self, Rejected> {
+    fn read(i: usize, fields: &Fields<'_>) -> Result<Self, Rejected> {
         let given = |name: &str| fields.get(name).copied().flatten();
         let mut found =
             METHODS.iter().filter_map(|(method, prepare)| Some((*method, prepare, given(method)?)));
@@ -81,15 +81,15 @@ impl Step {
             let text = format!("commands[{i}]: expected one method, found {method} and {other}\n");
             return Err(Rejected(StatusCode::BAD_REQUEST, text));
         }
-        let work = prepare(api, params.get().as_bytes())
+        let work = prepare(params.get().as_bytes())
             .map_err(|error| malformed(&format!("commands[{i}].{method}"), &error))?;
         Ok(Self { method, work: Some(work) })
     }
 
-    async fn run(self) -> Reply {
+    async fn run(self, api: &Arc<Api>) -> Reply {
         let Self { method, work } = self;
         let outcome = match work {
-            Some(work) => work.await,
+            Some(work) => work(api.clone()).await,
             None => Err(NOT_FOUND),
         };
         Reply { method, outcome }

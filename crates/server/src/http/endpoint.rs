@@ -2,13 +2,11 @@
 //! or only for reading.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -18,8 +16,9 @@ use tidegate_core::outbox::{Framing, HEADER};
 use tidegate_core::transport::Peer;
 use tidegate_transport_ws::{Origins, peer};
 
+use super::body::Unread;
 use super::stream::{Began, pair};
-use super::{Hold, cors};
+use super::{Hold, body, cors};
 use crate::handle::Handle;
 
 /// What requests of streams, and those posted for them, are allowed.
@@ -217,14 +216,7 @@ impl Mounted {
 impl StreamOptions {
     /// A request's whole body.
     pub(super) async fn read(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, Unread> {
-        let limit = self.max_request_body_size;
-        let announced =
-            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: u64| length > limit as u64) {
-            return Err(Unread::TooLarge { limit });
-        }
-        let whole = tokio::time::timeout(self.request_timeout, collect(body, limit));
-        whole.await.unwrap_or(Err(Unread::TooSlow { limit: self.request_timeout }))
+        body::read(headers, body, self.max_request_body_size, self.request_timeout).await
     }
 
     /// The response that there is no room.
@@ -267,44 +259,4 @@ pub(super) fn is_binary(headers: &HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/octet-stream")
-}
-
-/// All of a body of at most `limit` bytes.
-async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Unread> {
-    let mut whole = Vec::new();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if whole.len() + data.len() > limit {
-            return Err(Unread::TooLarge { limit });
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.into())
-}
-
-/// Why a body was not read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unread {
-    #[error("expected a body of at most {limit} bytes: max_request_body_size")]
-    TooLarge { limit: usize },
-    #[error("expected the whole body within {limit:?}")]
-    TooSlow { limit: Duration },
-    #[error("the body is broken: {0}")]
-    Broken(#[from] axum::Error),
-    #[error("expected a connect command in the body")]
-    Empty,
-    #[error("expected a connect command in the query, as cf_connect")]
-    NoQuery,
-}
-
-impl IntoResponse for Unread {
-    fn into_response(self) -> Response {
-        let status = match self {
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Broken(_) | Self::Empty | Self::NoQuery => StatusCode::BAD_REQUEST,
-        };
-        // What is left of the body is not read.
-        (status, [(header::CONNECTION, "close")], format!("{self}\n")).into_response()
-    }
 }
