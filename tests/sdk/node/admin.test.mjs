@@ -175,6 +175,10 @@ test('the page says when the server has gone, and goes on when it is back', asyn
   // The session is signed, not remembered: it outlives a restart.
   await shows(page, '#link', 'live');
   await page.waitForFunction(() => document.querySelector('#error').textContent === '');
+  // Another password ends everybody's session, without a restart.
+  await server.reload({ admin: { password: 'another one' } });
+  await page.waitForSelector('#login:not([hidden])');
+  await shows(page, '#note', 'Your session is over');
   assert.deepEqual(page.errors, []);
 });
 

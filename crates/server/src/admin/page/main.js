@@ -54,8 +54,7 @@ class Page {
     try {
       this.#welcome(await this.#server.get('session'));
     } catch (error) {
-      if (error.status === 401) this.#signedOut('');
-      else this.#fail(error);
+      this.#fail(error);
     }
   }
 
@@ -87,6 +86,8 @@ class Page {
   }
 
   #signedOut(text) {
+    // Several requests may hear of it.
+    if (!byId('login').hidden) return;
     const was = this.#signedIn;
     this.#signedIn = false;
     clearTimeout(this.#timer);
@@ -101,6 +102,7 @@ class Page {
     byId('login').hidden = false;
     state('link', '', '');
     write(byId('about'), '');
+    write(byId('error'), '');
     write(byId('note'), was ? text : '');
     byId('password').focus();
   }
@@ -278,7 +280,7 @@ class Page {
 
   #fail(error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.status === 401 && byId('login').hidden === false && this.#signedIn) return;
+    if (error.signedOut) return; // and asked for the password
     const { message } = error;
     write(byId('error'), message.charAt(0).toUpperCase() + message.slice(1));
   }

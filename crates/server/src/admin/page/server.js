@@ -59,8 +59,11 @@ export class Server {
     }
     if (response.ok) return answer;
     const refused = new Refused(answer.message || `HTTP status ${response.status}`, response.status);
-    // The page for signing in asks by itself.
-    if (response.status === 401 && !url.pathname.endsWith('/login')) this.#onSignedOut();
+    // Of a wrong password the page for signing in tells by itself.
+    if (response.status === 401 && !url.pathname.endsWith('/login')) {
+      refused.signedOut = true;
+      this.#onSignedOut();
+    }
     throw refused;
   }
 }
