@@ -133,6 +133,8 @@ pub struct Client {
     pub info: Arc<ClientInfo>,
     /// The transport's name.
     pub transport: &'static str,
+    /// Where it connects from, where that is known.
+    pub address: Option<std::net::IpAddr>,
     /// The application's own, which no client sees.
     pub meta: Bytes,
     /// What the authenticator keeps with it.

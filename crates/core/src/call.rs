@@ -1,7 +1,10 @@
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::log::Behind;
 use crate::{Channel, Disconnect};
 
 /// What the application asks of a connection, through its [`Handle`](crate::outbox::Handle).
@@ -66,4 +69,37 @@ pub struct RefreshCall {
     pub expire_at: i64,
     /// What others may know of the client from now on; `None` leaves it as it is.
     pub info: Option<Bytes>,
+}
+
+/// A question to a connection about itself. It answers when its task runs next, even if its socket takes
+/// nothing; one that goes before drops the question unanswered.
+pub struct Inquiry(Box<dyn FnOnce(Report) + Send>);
+
+/// What a connection says of itself.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// How long it has been open.
+    pub age: Duration,
+    /// Its socket takes nothing at this moment.
+    pub stalled: bool,
+    /// Its subscriptions, by channel, and how far each is behind.
+    pub subscriptions: Vec<(Channel, Behind)>,
+}
+
+impl Inquiry {
+    /// A question whose answer `answer` takes, on the connection's own task: it must not wait.
+    pub fn new(answer: impl FnOnce(Report) + Send + 'static) -> Self {
+        Self(Box::new(answer))
+    }
+
+    /// Answers it.
+    pub fn answer(self, report: Report) {
+        (self.0)(report);
+    }
+}
+
+impl fmt::Debug for Inquiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inquiry")
+    }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::call::Call;
+use crate::call::{Call, Inquiry};
 use crate::log::{Behind, End, Log};
 use crate::{Backpressure, Disconnect, Health, Lag, Subscription, Verdict};
 
@@ -24,7 +24,7 @@ pub use batch::{Batch, Framing, HEADER};
 use batch::{Span, What};
 use crowd::Crowd;
 use handle::Open;
-pub use handle::{CALLS, Closed, Handle, NotTaken};
+pub use handle::{CALLS, Closed, Handle, INQUIRIES, NotTaken};
 pub(crate) use handle::{Shared, Wake};
 pub use lanes::Lane;
 use lanes::{Attached, Lanes};
@@ -124,6 +124,8 @@ pub enum Event {
     Health(Health),
     /// Do what the application asks.
     Call(Call),
+    /// Say how the connection is. It needs no room to write.
+    Inquiry(Inquiry),
     /// A subscription has ended. Its lane is gone already; the client is to be told.
     Ended(Lane, End),
 }
@@ -231,6 +233,11 @@ impl Outbox {
     /// The log that a lane reads.
     pub fn log(&self, lane: Lane) -> Option<&Arc<Log>> {
         Some(self.lanes.get(lane)?.cursor.log())
+    }
+
+    /// How far a lane is behind its log.
+    pub fn behind(&self, lane: Lane) -> Option<Behind> {
+        Some(self.lanes.get(lane)?.behind())
     }
 
     /// Whether the control lane holds as much as it may: time to stop reading commands.

@@ -223,6 +223,7 @@ mod tests {
             id: id.into(),
             info: Arc::new(info),
             transport: "memory",
+            address: None,
             meta: Default::default(),
             context: None,
         })

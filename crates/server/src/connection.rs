@@ -368,6 +368,7 @@ impl<C: Connection> Driver<C> {
                 self.phase = Phase::Draining(Box::new(why));
             }
             Event::Close(why) => self.close(why, now),
+            Event::Inquiry(inquiry) => inquiry.answer(self.report(now)),
             // Nothing follows the last words.
             Event::Health(_) | Event::Call(_) if self.is_closing() => {}
             Event::Ended(..) if self.is_closing() => self.app.meters.missed(&self.outbox.take_losses()),

@@ -1,5 +1,6 @@
 //! Assembles Tidegate: HTTP API, configuration, metrics, drain; and the binary.
 
+pub mod admin;
 pub mod api;
 mod app;
 mod capacity;

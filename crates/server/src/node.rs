@@ -12,7 +12,7 @@ use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, TagsFilter
 use tidegate_server::core::{Client, ExactRouter, Hooks, Lag, Refusal, filter};
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
 use tidegate_server::{
-    Bytes, Capacity, Handle, Rules, Server, Settings, Shutdown, System, Takeover, api, http, page,
+    Bytes, Capacity, Handle, Rules, Server, Settings, Shutdown, System, Takeover, admin, api, http, page,
 };
 
 use crate::clients;
@@ -101,15 +101,16 @@ async fn serve(start: Start) -> Result<(), Failure> {
     }
     let server = builder.build();
     let handle = server.handle();
+    let desk = admin::Desk::default();
     for face in &faces {
-        let router = routes(&config, face.side, rules.load_full(), metrics.clone(), handle.clone())?;
+        let router = routes(&config, face.side, rules.load_full(), metrics.clone(), handle.clone(), &desk)?;
         face.routes.replace(router);
     }
     let stop = signals::stop()?;
     let hangup = signals::hangup()?;
     let _pid = PidFile::write(&config)?;
     announce(&config, &addresses, dev);
-    let reload = Reload { sources, dev, values, config, rules, handle, metrics, faces, log };
+    let reload = Reload { sources, dev, values, config, rules, handle, metrics, desk, faces, log };
     let stopped = tokio::select! {
         stopped = server.run(stop) => stopped,
         never = reload.run(hangup) => match never {},
@@ -138,6 +139,7 @@ pub(crate) fn routes(
     rules: Arc<Rules>,
     metrics: http::Metrics,
     handle: Handle,
+    desk: &admin::Desk,
 ) -> Result<Router, Failure> {
     let mut table = Table::default();
     if side.serves_operators(false) {
@@ -146,7 +148,7 @@ pub(crate) fn routes(
             table.route("health.handler_prefix", &config.health.handler_prefix, http::health())?;
         }
         if config.prometheus.enabled {
-            let metrics = http::metrics(metrics, handle.clone());
+            let metrics = http::metrics(metrics.clone(), handle.clone());
             table.route("prometheus.handler_prefix", &config.prometheus.handler_prefix, metrics)?;
         }
     }
@@ -155,14 +157,31 @@ pub(crate) fn routes(
             prefix: config.http_api.handler_prefix.clone(),
             key: config.http_api.key.clone(),
             insecure: config.http_api.insecure,
-            channels: rules,
+            channels: rules.clone(),
             ..Default::default()
         };
         let paths = api::paths(&config.http_api.handler_prefix);
         table.merge("http_api.handler_prefix", paths, || api::router(handle.clone(), options))?;
     }
+    if side.serves_operators(config.admin.external) && config.admin.enabled {
+        let paths = admin::paths(&config.admin.handler_prefix);
+        let options = admin::Options {
+            prefix: config.admin.handler_prefix.clone(),
+            password: config.admin.password.clone(),
+            secret: config.admin.secret.clone(),
+            insecure: config.admin.insecure,
+            channels: rules.clone(),
+            ..Default::default()
+        };
+        let router = || admin::router(handle.clone(), metrics.clone(), desk, options);
+        table.merge("admin.handler_prefix", paths, router)?;
+    }
     if side.serves_clients() {
-        let home = if config.admin.enabled { "/demo" } else { "/" };
+        let home = if config.admin.enabled && admin::home(&config.admin.handler_prefix) == "/" {
+            "/demo"
+        } else {
+            "/"
+        };
         table.merge("the page", page::paths(home), || page::routes(home))?;
         clients::routes(config, &handle, &mut table)?;
     }
@@ -250,6 +269,10 @@ fn announce(config: &Config, faces: &[(SocketAddr, bool)], dev: bool) {
     tracing::info!(address = %clients.0, version = env!("BUILT_FROM"), "serving {page}");
     if operators != clients {
         tracing::info!(address = %operators.0, "serving API, metrics and health at {api}");
+    }
+    if config.admin.enabled {
+        let at = if config.admin.external { &page } else { &api };
+        tracing::info!("serving the admin page at {at}{}", admin::home(&config.admin.handler_prefix));
     }
     if dev {
         let websocket = format!("{}{}", url("ws", clients), config.websocket.handler_prefix);

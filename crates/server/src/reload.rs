@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use metrics::counter;
 use tidegate_server::config::{self, Change, Config, Loaded, Sources, Values};
-use tidegate_server::{Handle, Rules, http};
+use tidegate_server::{Handle, Rules, admin, http};
 use tokio::signal::unix::Signal;
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +26,8 @@ pub(crate) struct Reload {
     pub(crate) rules: Arc<ArcSwap<Rules>>,
     pub(crate) handle: Handle,
     pub(crate) metrics: http::Metrics,
+    /// What the admin page remembers whatever is reloaded.
+    pub(crate) desk: admin::Desk,
     pub(crate) faces: Vec<Face>,
     pub(crate) log: Log,
 }
@@ -91,7 +93,8 @@ impl Reload {
             false => Arc::new(new),
         };
         let routes = |face: &Face| {
-            node::routes(&config, face.side, rules.clone(), self.metrics.clone(), self.handle.clone())
+            let (metrics, handle) = (self.metrics.clone(), self.handle.clone());
+            node::routes(&config, face.side, rules.clone(), metrics, handle, &self.desk)
         };
         let routers = self.faces.iter().map(routes).collect::<Result<_, _>>()?;
         let certificate = |face: &Face| match &face.tls {

@@ -16,8 +16,14 @@ fn enter(
     admit: impl FnOnce(usize) -> bool,
 ) -> Option<Registration> {
     let info = ClientInfo { user: "ada".into(), client: id.into(), ..ClientInfo::default() };
-    let client =
-        Client { id: id.into(), info: Arc::new(info), transport: "memory", meta: Default::default() };
+    let client = Client {
+        id: id.into(),
+        info: Arc::new(info),
+        transport: "memory",
+        address: None,
+        meta: Default::default(),
+        context: None,
+    };
     registry.enter(Arc::new(client), handle, admit).ok().map(|entered| entered.registration)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::{Event, Lane};
-use crate::call::Call;
+use crate::call::{Call, Inquiry};
 use crate::fanout::listen;
 use crate::sync::Mutex;
 use crate::{Disconnect, Health};
@@ -28,13 +28,17 @@ pub enum NotTaken {
     /// The connection has gone, or is going.
     #[error("the connection is closed")]
     Closed,
-    /// The connection has [`CALLS`] calls waiting; it reads too slowly for more.
-    #[error("the connection has {CALLS} calls waiting already")]
+    /// The connection has as many calls ([`CALLS`]) or questions ([`INQUIRIES`]) waiting as it may; it is too
+    /// slow for more.
+    #[error("the connection has too many calls waiting already")]
     Full,
 }
 
 /// Calls that wait per connection. 128: as many as it may have channels.
 pub const CALLS: usize = 128;
+
+/// Questions about itself that wait per connection. 8: an operator's page or two that ask every second.
+pub const INQUIRIES: usize = 8;
 
 /// The part of an outbox that other tasks touch.
 #[derive(Default)]
@@ -60,6 +64,7 @@ struct News {
     close: Option<Disconnect>,
     health: Option<Health>,
     calls: VecDeque<Call>,
+    inquiries: Vec<Inquiry>,
     /// Who waits for the connection to be gone.
     watchers: Vec<Waker>,
 }
@@ -158,6 +163,9 @@ impl State {
         if let Some(why) = news.close.take() {
             return Some(Event::Close(why));
         }
+        if let Some(inquiry) = news.inquiries.pop() {
+            return Some(Event::Inquiry(inquiry));
+        }
         if open == Open::Closing {
             return None;
         }
@@ -224,6 +232,22 @@ impl Handle {
                 return Err(NotTaken::Full);
             }
             news.calls.push_back(call);
+            Ok(())
+        })
+    }
+
+    /// Asks the connection how it is. It answers before anything else but closing, and while its socket takes
+    /// nothing, too.
+    ///
+    /// # Errors
+    /// [`NotTaken`] if it has gone, or has [`INQUIRIES`] to answer already.
+    pub fn inquire(&self, inquiry: Inquiry) -> Result<(), NotTaken> {
+        self.tell(|state| {
+            let news = state.news.get_or_insert_default();
+            if news.inquiries.len() >= INQUIRIES {
+                return Err(NotTaken::Full);
+            }
+            news.inquiries.push(inquiry);
             Ok(())
         })
     }

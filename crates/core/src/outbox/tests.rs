@@ -206,6 +206,7 @@ impl Bench {
             Event::Close(why) => format!("close {}", why.code),
             Event::Health(health) => format!("{health:?}").to_lowercase(),
             Event::Call(_) => "call".into(),
+            Event::Inquiry(_) => "inquiry".into(),
             Event::Ended(lane, end) => {
                 let (name, _) = self.lanes.iter().find(|(_, l)| *l == lane).expect("a lane of this test");
                 let why = format!("{end:?}");

@@ -53,6 +53,7 @@ pub(super) fn check_relations(layers: &mut Layers) {
     transforms_are_sound::<ToDisconnect>(layers, "client.connect_code_to_unidirectional_disconnect");
     transforms_are_sound::<ToResponse>(layers, "uni_sse.connect_code_to_http_response");
     transforms_are_sound::<ToResponse>(layers, "uni_http_stream.connect_code_to_http_response");
+    admin_is_guarded(layers);
 }
 
 /// Checks each table of a list of transforms.
@@ -72,6 +73,33 @@ fn transforms_are_sound<T: Target>(layers: &mut Layers, section: &str) {
         });
     }
     layers.problems.append(&mut problems);
+}
+
+/// The admin page needs a password and a secret, unless somebody says that it needs none.
+fn admin_is_guarded(layers: &mut Layers) {
+    let switch = "admin.enabled";
+    let insecure = *layers.value("admin.insecure") == true;
+    let missing = ["admin.password", "admin.secret"].into_iter().filter(|key| text(layers, key).is_empty());
+    let missing: Vec<_> = missing.collect();
+    let Some(setting) = layers.setting(switch).filter(|setting| setting.value == true) else { return };
+    if insecure {
+        layers.warnings.push(
+            "admin.insecure is true: whoever reaches the admin page may read every channel, publish and \
+             disconnect; for development only"
+                .to_owned(),
+        );
+    } else if !missing.is_empty() {
+        let problem = Problem::BadValue {
+            place: setting.origin.place(switch),
+            found: "true".to_owned(),
+            expected: format!(
+                "{}, too: the password is what is typed at the page, the secret a long random text that signs \
+                 its sessions; for development only, admin.insecure does without",
+                missing.join(" and ")
+            ),
+        };
+        layers.problems.push(problem);
+    }
 }
 
 /// TLS needs a certificate and a key; and whoever gives these means it to be on.

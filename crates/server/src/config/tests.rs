@@ -516,6 +516,40 @@ fn secs(seconds: u64) -> Duration {
 }
 
 #[test]
+fn an_admin_page_has_a_password_or_is_said_to_have_none() {
+    check(
+        "a.toml\n[admin]\nenabled = true\npassword = 'p'\n",
+        &[],
+        &[],
+        "a.toml: admin.enabled is true; expected admin.secret, too: the password is what is typed at the page, the \
+         secret a long random text that signs its sessions; for development only, admin.insecure does without",
+    );
+    check(
+        "",
+        &["TIDEGATE_ADMIN_ENABLED=true"],
+        &[],
+        "environment: TIDEGATE_ADMIN_ENABLED is true; expected admin.password and admin.secret, too: the password is \
+         what is typed at the page, the secret a long random text that signs its sessions; for development only, \
+         admin.insecure does without",
+    );
+    check(
+        "",
+        &[],
+        &["admin.enabled=true", "admin.insecure=true", "admin.web_path=x"],
+        "
+        flags: --admin.web_path is set, but this version does not implement it; it is ignored
+        admin.insecure is true: whoever reaches the admin page may read every channel, publish and disconnect; \
+         for development only
+        ",
+    );
+    let config =
+        accepted("", &["TIDEGATE_ADMIN_SECRET=s", "TIDEGATE_ADMIN_PASSWORD=p"], &["admin.enabled=true"]);
+    assert!(config.admin.enabled && config.admin.password.matches(b"p") && config.admin.secret.matches(b"s"));
+    // Switched off, nothing is asked for.
+    assert!(!accepted("", &["TIDEGATE_ADMIN_PASSWORD=p"], &[]).admin.enabled);
+}
+
+#[test]
 fn tls_is_whole_or_off() {
     check(
         "",

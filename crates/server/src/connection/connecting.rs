@@ -1,6 +1,7 @@
 //! Letting clients in, with the subscriptions that their identity brings.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,7 +41,7 @@ impl<C: Connection> Driver<C> {
     pub(super) fn admitted(
         &mut self,
         request: ConnectRequest,
-        transport: &'static str,
+        (transport, address): (&'static str, Option<IpAddr>),
         identity: Identity,
         now: Instant,
     ) {
@@ -55,6 +56,7 @@ impl<C: Connection> Driver<C> {
             id: id.clone(),
             info: Arc::new(info),
             transport,
+            address,
             meta: identity.meta,
             context: identity.context,
         });

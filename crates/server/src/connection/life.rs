@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tidegate_core::call::RefreshCall;
+use tidegate_core::call::{RefreshCall, Report};
 use tidegate_core::protocol::Push;
 use tidegate_core::transport::Connection;
 use tidegate_core::{Channel, Kind};
@@ -80,6 +80,16 @@ impl<C: Connection> Driver<C> {
             |held: &Held| held.expire_at > 0 || held.known.as_deref().is_some_and(|known| known.present);
         if self.upkeep.is_none() && self.subscriptions.iter().any(needed) {
             self.upkeep = Some(now + self.app.settings().presence_update_interval);
+        }
+    }
+
+    /// How the connection is.
+    pub(super) fn report(&self, now: Instant) -> Report {
+        let behind = |held: &Held| (held.channel.clone(), self.outbox.behind(held.lane).unwrap_or_default());
+        Report {
+            age: self.times.life(self.app.started, now),
+            stalled: self.stalled.is_some(),
+            subscriptions: self.subscriptions.iter().map(behind).collect(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What clients and the application ask for, a step at a time.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use tidegate_core::broker::BrokerError;
@@ -7,7 +8,7 @@ use tidegate_core::call::{Call, SubscribeCall};
 use tidegate_core::outbox::Lane;
 use tidegate_core::protocol::Push;
 use tidegate_core::request::{ConnectRequest, History, Request, Response, StreamPosition};
-use tidegate_core::transport::{Connection, Peer};
+use tidegate_core::transport::Connection;
 use tidegate_core::{Channel, ClientError, Disconnect, Identity, Refreshed, Refusal, SubscribeGrant};
 
 use super::connecting::CHANNEL_LIMIT;
@@ -20,8 +21,8 @@ use crate::time::ttl;
 pub(super) enum Step {
     /// The request is done.
     Answer(Result<Response, Refusal>),
-    /// The client may connect, as this.
-    Admitted(Box<ConnectRequest>, &'static str, Result<Identity, Refusal>),
+    /// The client, which came this way, may connect, as this.
+    Admitted(Box<ConnectRequest>, (&'static str, Option<IpAddr>), Result<Identity, Refusal>),
     /// The client may subscribe, or not.
     Granted(Box<Wanted>, Result<SubscribeGrant, Refusal>),
     /// The channel's history was read.
@@ -57,9 +58,9 @@ impl<C: Connection> Driver<C> {
                     return self.close(Disconnect::new(super::SHUTDOWN, "shutdown"), now);
                 }
                 self.work = Some(Box::pin(async move {
-                    let Peer { transport, .. } = *peer;
+                    let way = (peer.transport, peer.address.map(|address| address.ip()));
                     let identity = app.authenticator().connect(&request, &peer).await;
-                    Step::Admitted(request, transport, identity)
+                    Step::Admitted(request, way, identity)
                 }));
             }
             (_, None) => self.answer(Err(ClientError::UNAUTHORIZED.into()), now),
@@ -137,8 +138,8 @@ impl<C: Connection> Driver<C> {
             Step::Done => self.greeting = false,
             Step::Answer(outcome) => self.answer(outcome, now),
             Step::Admitted(_, _, Err(refusal)) => self.answer(Err(refusal), now),
-            Step::Admitted(request, transport, Ok(identity)) => {
-                self.admitted(*request, transport, identity, now);
+            Step::Admitted(request, way, Ok(identity)) => {
+                self.admitted(*request, way, identity, now);
             }
             Step::Granted(wanted, Err(refusal)) => self.not_subscribed(*wanted, refusal, now),
             Step::Granted(wanted, Ok(grant)) => self.granted(wanted, grant, now),

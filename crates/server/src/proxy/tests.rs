@@ -99,6 +99,7 @@ fn client(origin: Option<Origin>) -> Client {
         id: "c1".into(),
         info: Arc::new(info),
         transport: "websocket",
+        address: None,
         meta: "{\"plan\":\"free\"}".into(),
         context,
     }

@@ -75,7 +75,14 @@ impl Rules {
 
 fn client(user: &str, id: &str) -> Client {
     let info = ClientInfo { user: user.into(), client: id.into(), ..ClientInfo::default() };
-    Client { id: id.into(), info: Arc::new(info), transport: "", meta: Default::default(), context: None }
+    Client {
+        id: id.into(),
+        info: Arc::new(info),
+        transport: "",
+        address: None,
+        meta: Default::default(),
+        context: None,
+    }
 }
 
 fn user(user: &str) -> String {

@@ -51,6 +51,7 @@ fn client(user: &str) -> Client {
         id: "c1".into(),
         info: Arc::new(info),
         transport: "memory",
+        address: None,
         meta: Default::default(),
         context: None,
     }

@@ -53,6 +53,33 @@ fn calls_wait_with_the_handle_while_they_are_held() {
 }
 
 #[test]
+fn a_connection_that_cannot_write_answers_about_itself() {
+    use crate::call::{Inquiry, Report};
+    let mut outbox = Outbox::new(Limits::default());
+    let handle = outbox.handle();
+    let mut cx = Context::from_waker(Waker::noop());
+    let (tell, told) = std::sync::mpsc::channel();
+    let ask = || {
+        let tell = tell.clone();
+        handle.inquire(Inquiry::new(move |report| tell.send(report.stalled).expect("the test listens")))
+    };
+    (0..super::super::INQUIRIES).for_each(|_| ask().expect("there is room"));
+    assert_eq!(ask(), Err(super::super::NotTaken::Full));
+    handle.call(Call::Message(Bytes::new())).unwrap();
+    for _ in 0..super::super::INQUIRIES {
+        let Poll::Ready(Event::Inquiry(inquiry)) = outbox.poll_stalled(&mut cx) else {
+            panic!("a question needs no room to write")
+        };
+        inquiry.answer(Report { stalled: true, ..Report::default() });
+        assert!(told.try_recv().expect("an answer"));
+    }
+    // The call waits on: it may need room.
+    assert!(outbox.poll_stalled(&mut cx).is_pending());
+    drop(outbox);
+    assert_eq!(ask(), Err(super::super::NotTaken::Closed));
+}
+
+#[test]
 fn who_waits_for_a_connection_to_be_gone_is_woken_when_it_is() {
     let mut outbox = Outbox::new(Limits::default());
     let handle = outbox.handle();
