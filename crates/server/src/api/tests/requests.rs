@@ -1,6 +1,8 @@
 //! What is a request, and whose.
 
-use axum::http::Method;
+use axum::body::{Body, Bytes};
+use axum::http::{Method, Request, StatusCode};
+use tower::ServiceExt;
 
 use super::{BAD_REQUEST, DONE, World};
 use crate::api::ApiOptions;
@@ -92,7 +94,6 @@ async fn a_body_has_a_limit() {
 
 #[tokio::test]
 async fn the_prefix_may_be_written_with_or_without_slashes() {
-    use tower::ServiceExt;
     for (prefix, path) in [("", "/info"), ("/", "/info"), ("v/api/", "/v/api/info"), ("/api", "/api/info")] {
         let server = crate::Server::builder(super::Permissive).build();
         let options = ApiOptions { prefix: prefix.to_owned(), insecure: true, ..Default::default() };
@@ -102,4 +103,14 @@ async fn the_prefix_may_be_written_with_or_without_slashes() {
         assert_eq!(response.status(), 200, "{prefix}");
         assert_eq!(response.headers()["content-type"], "application/json");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let world = World::new();
+    let body = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let request = Request::builder().method(Method::POST).uri("/api/publish").body(body).expect("a request");
+    let asked = tokio::time::Instant::now();
+    let response = world.router.clone().oneshot(request).await.expect("a router does not fail");
+    assert_eq!((response.status(), asked.elapsed().as_secs()), (StatusCode::REQUEST_TIMEOUT, 30));
 }
