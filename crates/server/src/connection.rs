@@ -365,6 +365,10 @@ impl<C: Connection> Driver<C> {
             Event::Abort => return Err(self.reason(ABORTED)),
             Event::Close(why) if why.code == SHUTDOWN && matches!(self.phase, Phase::Live) => {
                 tracing::debug!(client = self.id(), "draining");
+                if self.announced {
+                    // Closing goes before health among what others want, and nothing follows a close.
+                    self.tell_health();
+                }
                 self.phase = Phase::Draining(Box::new(why));
             }
             Event::Close(why) => self.close(why, now),

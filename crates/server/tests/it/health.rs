@@ -64,6 +64,21 @@ async fn a_thousand_watchers_of_which_ten_have_stalled() {
 
 /// Who is connecting is told after its connect reply, whenever the state changes.
 #[tokio::test(start_paused = true)]
+async fn who_is_sent_away_at_once_hears_why_first() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut watcher = site.client_with("ada", ASKS).await;
+    let stopping = site.stop();
+    watcher
+        .hears(&[
+            &told("draining"),
+            r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown","reconnect":true}}}"#,
+        ])
+        .await;
+    drop(watcher);
+    stopping.wait().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_notice_comes_before_the_connect_reply() {
     let rules = Rules { channels: vec!["slow"], delay: Duration::from_secs(1), ..Rules::default() };
     let site = Site::start(rules, |b| b);
