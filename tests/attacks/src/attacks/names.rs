@@ -172,9 +172,11 @@ impl Attack for Histories {
             http.write(api("broadcast", &body)).await?;
             http.response().await?;
         }
+        // What has expired is looked for at 10,000 streams a second.
         let full = field.server.lock().await.process.resident();
-        tokio::time::sleep(Duration::from_secs(12)).await;
-        // The same again: what was given back is used, and nothing is added.
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        // The same again: what was given back is used, and nothing is added. An idle connection has been closed.
+        let mut http = Http::open(field.address).await?;
         for first in (0..200_000).step_by(2000) {
             let names: Vec<_> = (first..first + 2000).map(|n| format!("\"again-{n}\"")).collect();
             let body = format!(r#"{{"channels":[{}],"data":1}}"#, names.join(","));
