@@ -137,7 +137,7 @@ impl<C: Connection> Driver<C> {
     /// Counts a control frame; false if nothing is to be made of it.
     fn control_frame(&mut self, now: Instant) -> bool {
         let limit = self.app.settings().control_frame_limit;
-        if matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..)) {
+        if self.is_closing() {
             // After a close frame nothing is sent (RFC 6455 §5.5.1).
             return false;
         }
@@ -162,8 +162,7 @@ impl<C: Connection> Driver<C> {
     }
 
     fn gone(&mut self, code: Option<u16>, now: Instant) -> Result<(), Disconnect> {
-        let closing = matches!(self.phase, Phase::Closing(..) | Phase::Waiting(..));
-        let Some(code) = code.filter(|_| !closing) else { return Err(self.reason(CLOSED)) };
+        let Some(code) = code.filter(|_| !self.is_closing()) else { return Err(self.reason(CLOSED)) };
         // The client closes: answer its close frame (RFC 6455 §5.5.1), and do not wait.
         self.deaf = true;
         self.farewell(&Disconnect { code, reason: "".into() });

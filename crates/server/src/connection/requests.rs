@@ -68,10 +68,9 @@ impl<C: Connection> Driver<C> {
             (Request::Unsubscribe(channel), Some(_)) => {
                 let held = self.subscriptions.remove(&channel);
                 if let Some(held) = &held {
-                    tracing::debug!(client = self.id(), %channel, subscription = ?held.lane, "unsubscribed");
                     // What it had not read it does not want: that is no loss.
                     self.outbox.detach(held.lane);
-                    tracing::debug!(client = self.id(), %channel, lane = ?held.lane, "unsubscribed by the client");
+                    tracing::debug!(client = self.id(), %channel, subscription = ?held.lane, "unsubscribed by the client");
                 }
                 self.answer(Ok(Response::Unsubscribed), now);
                 self.forget(held);
