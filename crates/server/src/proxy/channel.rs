@@ -37,15 +37,16 @@ pub(crate) struct Published {
     pub(crate) version_epoch: Option<Arc<str>>,
 }
 
+/// What a backend says of a subscription: one that it was asked about, or one that it gives with a connection.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct SubscribeResult {
-    expire_at: Option<i64>,
-    info: Option<Box<RawValue>>,
-    b64info: Option<String>,
-    data: Option<Box<RawValue>>,
-    b64data: Option<String>,
-    r#override: Option<Override>,
+pub(super) struct SubscribeResult {
+    pub(super) expire_at: Option<i64>,
+    pub(super) info: Option<Box<RawValue>>,
+    pub(super) b64info: Option<String>,
+    pub(super) data: Option<Box<RawValue>>,
+    pub(super) b64data: Option<String>,
+    pub(super) r#override: Option<Override>,
 }
 
 #[derive(Default, Deserialize)]

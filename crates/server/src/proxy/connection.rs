@@ -12,10 +12,11 @@ use tidegate_core::request::ConnectRequest;
 use tidegate_core::transport::Peer;
 use tidegate_core::{Channel, Client, ClientError, Refreshed, Refusal};
 
+use super::channel::SubscribeResult;
 use super::endpoint::{Failed, Proxy};
 use super::origin::Origin;
 use super::{Event, Question};
-use crate::payload::{self, Override, moment};
+use crate::payload::{self, moment};
 
 /// Who connects, as the backend says.
 #[derive(Debug)]
@@ -38,19 +39,8 @@ struct ConnectResult {
     data: Option<Box<RawValue>>,
     b64data: Option<String>,
     channels: Option<Vec<String>>,
-    subs: Option<BTreeMap<String, SubResult>>,
+    subs: Option<BTreeMap<String, SubscribeResult>>,
     meta: Option<Box<RawValue>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct SubResult {
-    expire_at: Option<i64>,
-    info: Option<Box<RawValue>>,
-    b64info: Option<String>,
-    data: Option<Box<RawValue>>,
-    b64data: Option<String>,
-    r#override: Option<Override>,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,7 +72,8 @@ impl Proxy {
         };
         let result: ConnectResult = self.ask(Event::Connect, Some(origin), &question).await??;
         let channels = result.channels.into_iter().flatten();
-        let mut channels: BTreeMap<_, _> = channels.map(|channel| (channel, SubResult::default())).collect();
+        let mut channels: BTreeMap<_, _> =
+            channels.map(|channel| (channel, SubscribeResult::default())).collect();
         // What is said in more detail counts.
         channels.extend(result.subs.into_iter().flatten());
         let channels = channels.into_iter().map(|(channel, sub)| self.call_of(channel, sub));
@@ -182,7 +173,7 @@ impl Proxy {
         })
     }
 
-    fn call_of(&self, channel: String, sub: SubResult) -> Result<SubscribeCall, Refusal> {
+    fn call_of(&self, channel: String, sub: SubscribeResult) -> Result<SubscribeCall, Refusal> {
         Ok(SubscribeCall {
             channel: Channel::new(channel),
             info: self.either(sub.b64info, sub.info)?.unwrap_or_default(),
