@@ -44,8 +44,7 @@ pub enum Kind {
 #[derive(Debug)]
 pub struct Entry {
     kind: Kind,
-    /// Empty until the first reader of a format asks.
-    forms: [OnceLock<Bytes>; FORMATS],
+    forms: Forms,
     /// Where its publisher lets it be a patch.
     patches: Option<Box<Patches>>,
 }
@@ -55,11 +54,32 @@ pub struct Entry {
 struct Patches {
     /// What a patch is made against. Set by the log that has the entry, before anybody reads it.
     base: OnceLock<Base>,
-    forms: [OnceLock<Bytes>; FORMATS],
+    forms: Forms,
     /// A log has it, and may have set `base`.
     taken: AtomicBool,
     /// The same entry in another log: the encodings that do not depend on the log are there.
     twin: Option<Arc<Entry>>,
+}
+
+/// Encodings, each made when the first reader asks for it. Readers of a channel mostly want the same one:
+/// that stands here, and room for the others is made when one is asked for.
+#[derive(Debug, Default)]
+struct Forms {
+    first: OnceLock<(Format, Bytes)>,
+    others: OnceLock<Box<[OnceLock<Bytes>; FORMATS]>>,
+}
+
+impl Forms {
+    fn get_or_init(&self, format: Format, encode: impl FnOnce() -> Bytes) -> &Bytes {
+        // As the lock calls it at most once, whoever loses the race still has it for its own format.
+        let mut encode = Some(encode);
+        let mut make = || encode.take().expect("made once")();
+        let (of, form) = self.first.get_or_init(|| (format, make()));
+        if *of == format {
+            return form;
+        }
+        self.others.get_or_init(Box::default)[usize::from(format.0)].get_or_init(make)
+    }
 }
 
 /// The publication before another one in a log, as far as a patch needs it.
@@ -94,7 +114,7 @@ impl Entry {
     /// The entry in `format`; `encode` runs at most once per entry and format, however many logs have it.
     pub fn form(&self, format: Format, encode: impl FnOnce(&Kind) -> Bytes) -> &Bytes {
         let entry = self.patches.as_deref().and_then(|patches| patches.twin.as_deref()).unwrap_or(self);
-        entry.forms[usize::from(format.0)].get_or_init(|| encode(&entry.kind))
+        entry.forms.get_or_init(format, || encode(&entry.kind))
     }
 
     /// The publication in `format`, which depends on the one before it in the log; `None` where the log
@@ -105,7 +125,7 @@ impl Entry {
     pub fn patch(&self, format: Format, encode: impl FnOnce(&Publication, &Base) -> Bytes) -> Option<&Bytes> {
         let (publication, patches) = (self.publication()?, self.patches.as_deref()?);
         let base = patches.base.get()?;
-        Some(patches.forms[usize::from(format.0)].get_or_init(|| encode(publication, base)))
+        Some(patches.forms.get_or_init(format, || encode(publication, base)))
     }
 
     /// What a patch of the publication is made against.

@@ -68,9 +68,8 @@ use rare::Rare;
 /// ```
 pub struct Outbox {
     shared: Arc<Shared>,
-    limits: Limits,
+    limits: Arc<Limits>,
     lanes: Lanes,
-    ready: VecDeque<Lane>,
     /// What goes before the control lane: the latest state of something.
     first: Option<Box<Message>>,
     control: VecDeque<Message>,
@@ -155,13 +154,12 @@ impl Message {
 }
 
 impl Outbox {
-    /// An empty outbox.
-    pub fn new(limits: Limits) -> Self {
+    /// An empty outbox. Those of one server may share their limits.
+    pub fn new(limits: impl Into<Arc<Limits>>) -> Self {
         Self {
             shared: Arc::default(),
-            limits,
+            limits: limits.into(),
             lanes: Lanes::default(),
-            ready: VecDeque::new(),
             first: None,
             control: VecDeque::new(),
             control_bytes: 0,
@@ -212,7 +210,7 @@ impl Outbox {
                 attached.queued = false;
             } else {
                 attached.queued = true;
-                self.ready.push_back(lane);
+                self.lanes.ready_last(lane);
             }
         }
     }
@@ -308,7 +306,12 @@ impl Outbox {
 
     /// Whether no lane is known to have anything to read.
     pub fn is_idle(&self) -> bool {
-        self.control_is_empty() && self.ready.is_empty()
+        self.control_is_empty() && self.lanes.none_ready()
+    }
+
+    /// Whether [`Outbox::poll_fill`] would find nothing but what rings first: no message, no lane, no event.
+    pub fn is_resting(&self) -> bool {
+        self.is_idle() && self.rare.as_ref().is_none_or(|rare| rare.events.is_empty())
     }
 
     /// Fills the empty `batch` with up to about `room` bytes: one message may go over it.
@@ -325,7 +328,7 @@ impl Outbox {
         }
         self.fill_control(room, batch);
         while batch.len() < room && batch.ends().len() < STEPS {
-            let Some(lane) = self.ready.pop_front() else { break };
+            let Some(lane) = self.lanes.take_ready() else { break };
             self.fill_lane(lane, room, batch);
         }
         if !batch.ends().is_empty() {
@@ -383,7 +386,7 @@ impl Outbox {
                 attached.debt = 0;
                 if !attached.queued {
                     attached.queued = true;
-                    self.ready.push_front(lane);
+                    self.lanes.ready_first(lane);
                 }
             }
         }
@@ -466,7 +469,7 @@ impl Outbox {
             self.crowd.forget(&mut attached.lag);
         } else {
             attached.queued = true;
-            self.ready.push_back(lane);
+            self.lanes.ready_last(lane);
         }
     }
 
@@ -474,11 +477,11 @@ impl Outbox {
     /// `stalled`: policies must not wait for it to read. What comes of it is an event of the next
     /// [`Outbox::poll_stalled`].
     pub fn judge(&mut self, stalled: Duration) {
-        let mut lanes: Vec<(u64, Lane)> = Vec::with_capacity(self.ready.len());
-        for lane in &self.ready {
+        let mut lanes: Vec<(u64, Lane)> = self.lanes.ready().map(|lane| (0, lane)).collect();
+        for (bytes, lane) in &mut lanes {
             let Some(attached) = self.lanes.get_mut(*lane) else { continue };
             self.crowd.note(&mut attached.lag, &attached.cursor.behind());
-            lanes.push((attached.lag.bytes, *lane));
+            *bytes = attached.lag.bytes;
         }
         // Those furthest behind first: when they have gone, the others may stay.
         lanes.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
@@ -523,12 +526,12 @@ impl Outbox {
         if let Some(event) = self.next_event() {
             return Some(event);
         }
-        let Self { shared, lanes, ready, .. } = self;
+        let Self { shared, lanes, .. } = self;
         shared.collect(cx, open, |lane| {
             if let Some(attached) = lanes.get_mut(lane)
                 && !std::mem::replace(&mut attached.queued, true)
             {
-                ready.push_back(lane);
+                lanes.ready_last(lane);
             }
         })
     }
@@ -571,7 +574,7 @@ impl fmt::Debug for Outbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Outbox")
             .field("lanes", &self.lanes.len())
-            .field("ready", &self.ready.len())
+            .field("ready", &self.lanes.ready().count())
             .field("control_bytes", &self.control_bytes)
             .finish_non_exhaustive()
     }

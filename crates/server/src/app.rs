@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use tidegate_core::broker::{PublishOptions, Published};
-use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication};
+use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication, outbox};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +25,8 @@ pub(crate) struct App {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) protocols: Vec<Arc<dyn Protocol>>,
     pub(crate) settings: ArcSwap<Settings>,
+    /// What outboxes of connections made from now on are bound by: part of the settings.
+    pub(crate) outbox: ArcSwap<outbox::Limits>,
     pub(crate) shutdown: ArcSwap<Shutdown>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) wheel: Arc<Wheel>,
@@ -48,6 +50,11 @@ impl App {
     /// The bounds of this moment. Ask for them where they are used: they may be replaced.
     pub(crate) fn settings(&self) -> Guard<Arc<Settings>> {
         self.settings.load()
+    }
+
+    pub(crate) fn set_settings(&self, settings: Settings) {
+        self.outbox.store(settings.outbox());
+        self.settings.store(Arc::new(settings));
     }
 
     /// Who judges clients at this moment.

@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tidegate_core::call::Call;
-use tidegate_core::outbox::{Event, Limits, Outbox};
+use tidegate_core::outbox::{Event, Outbox};
 use tidegate_core::protocol::{Action, Push, Session};
 use tidegate_core::registry::Registration;
 use tidegate_core::request::Request;
@@ -96,6 +96,9 @@ struct Driver<C> {
     timer: Timer,
     /// When the timer was set to ring.
     armed: Option<Instant>,
+    /// Nothing is being done, asked or held, and the session has nothing to do until something comes: only
+    /// the socket and the outbox need to be looked at. What a delivery does not need is not touched.
+    resting: bool,
     /// The peer broke a rule of the transport: what it sends is not looked at any more.
     deaf: bool,
     /// What has come while a request was being done.
@@ -123,6 +126,8 @@ struct Turn {
     /// Bytes of the messages that were read.
     read: usize,
     writes: usize,
+    /// A deadline was looked at, or something happened that may have moved one.
+    moved: bool,
 }
 
 /// How a connection lives, and ends. Reasons are boxed: most of its time it has none.
@@ -163,7 +168,7 @@ impl<C: Connection> Driver<C> {
         let protocol = app.protocols.iter().find(|protocol| protocol.accepts(&peer));
         let session = protocol.expect("a server has a protocol for everybody").session(&peer, now);
         io.set_binary(session.binary());
-        let outbox = Outbox::new(Limits { behind: app.settings().connection_behind, ..Default::default() });
+        let outbox = Outbox::new(app.outbox.load_full());
         Self {
             _seat: app.roster.enter(outbox.handle()),
             outbox,
@@ -185,6 +190,7 @@ impl<C: Connection> Driver<C> {
             call: None,
             timer: Timer::new(&app.wheel),
             armed: None,
+            resting: false,
             deaf: false,
             ahead: None,
             unfinished: None,
@@ -228,11 +234,13 @@ impl<C: Connection> Driver<C> {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Poll<Disconnect>, Disconnect> {
         let now = now();
         let mut turn = Turn::default();
-        if self.armed.is_some_and(|at| at <= now) {
+        // The timer is set to the first of all deadlines: before that, none is due.
+        if self.armed.is_none_or(|at| at <= now) {
             self.armed = None;
-        }
-        if let Poll::Ready(why) = self.keep_deadlines(now) {
-            return Ok(Poll::Ready(why));
+            (self.resting, turn.moved) = (false, true);
+            if let Poll::Ready(why) = self.keep_deadlines(now) {
+                return Ok(Poll::Ready(why));
+            }
         }
         loop {
             // All that is there to be read first: what it brings then leaves in one write.
@@ -248,7 +256,10 @@ impl<C: Connection> Driver<C> {
                 turn.writes += 1;
                 idle = false;
             }
-            if let Poll::Ready(why) = self.finish(cx, now) {
+            turn.moved |= !self.resting || turn.done > 0;
+            if !matches!(self.phase, Phase::Live)
+                && let Poll::Ready(why) = self.finish(cx, now)
+            {
                 return Ok(Poll::Ready(why));
             }
             if idle {
@@ -258,13 +269,24 @@ impl<C: Connection> Driver<C> {
                 cx.waker().wake_by_ref();
                 break;
             }
+            // All was written, and socket and outbox know whom to wake: looking again would find nothing.
+            if self.resting && self.outbox.is_resting() {
+                break;
+            }
         }
-        self.arm(cx);
+        if turn.moved || self.stalled.is_some() || self.unfinished.is_some() {
+            self.arm(cx);
+        }
         Ok(Poll::Pending)
     }
 
     /// Does one thing that the client or the application asked for, or reads on; false if there is nothing.
     fn poll_work(&mut self, cx: &mut Context<'_>, now: Instant, turn: &mut Turn) -> Result<bool, Disconnect> {
+        if self.resting {
+            let read = self.poll_read(cx, now, turn)?;
+            self.resting = !read;
+            return Ok(read);
+        }
         // No request is begun while there is work: it would take the work's place.
         let action = match self.phase {
             Phase::Live | Phase::Draining(_) if self.takes_requests() => self.session.next(now),
@@ -318,7 +340,20 @@ impl<C: Connection> Driver<C> {
             self.call(*call, now);
             return Ok(true);
         }
-        self.poll_read(cx, now, turn)
+        let read = self.poll_read(cx, now, turn)?;
+        self.resting = !read && self.has_nothing_to_do();
+        Ok(read)
+    }
+
+    /// Whether it is as [`Driver::resting`] says.
+    fn has_nothing_to_do(&self) -> bool {
+        let asked = self.work.is_some() || self.call.is_some() || self.held.is_some() || self.ahead.is_some();
+        matches!(self.phase, Phase::Live)
+            && !asked
+            && !self.deaf
+            && self.chores.len() == 0
+            && !self.is_prolonging()
+            && !self.session.busy()
     }
 
     /// Whether a request may be begun.
@@ -361,6 +396,7 @@ impl<C: Connection> Driver<C> {
     }
 
     fn event(&mut self, event: Event, now: Instant) -> Result<(), Disconnect> {
+        self.resting = false;
         match event {
             Event::Abort => return Err(self.reason(ABORTED)),
             Event::Close(why) if why.code == SHUTDOWN && matches!(self.phase, Phase::Live) => {

@@ -277,7 +277,7 @@ impl Handle {
     /// began (how often it is pinged, what its policy is) it keeps; nobody is sent away for having more
     /// than is allowed now.
     pub fn set_settings(&self, settings: Settings) {
-        self.app.settings.store(Arc::new(settings));
+        self.app.set_settings(settings);
     }
 
     /// Admits connections within these caps from now on. Who is in stays in.

@@ -2,6 +2,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use metrics::{
@@ -17,33 +18,62 @@ pub(crate) use table::{Kind, TABLE};
 /// outside the protocol's tables count as `custom`.
 ///
 /// What is counted often has a handle here; the rest is looked up when it happens.
-#[derive(Clone)]
 pub(crate) struct Meters {
     /// Subscriptions made; how many there are is counted when somebody asks.
     pub(crate) subscriptions: Counter,
-    pub(crate) received: Counter,
-    pub(crate) delivered: Counter,
+    pub(crate) received: Tally,
+    pub(crate) delivered: Tally,
     pub(crate) delivery_timeouts: Counter,
     pub(crate) published: Counter,
-    pub(crate) bytes_out: Counter,
-    pub(crate) writes: Counter,
+    pub(crate) bytes_out: Tally,
+    pub(crate) writes: Tally,
     control_lane: Histogram,
     pub(crate) stalls: Counter,
 }
 
+/// A counter of what happens with every delivery: its recorder hears of it once a second, or when somebody asks.
+pub(crate) struct Tally {
+    since: AtomicU64,
+    counter: Counter,
+}
+
+impl Tally {
+    fn of(counter: Counter) -> Self {
+        Self { since: AtomicU64::new(0), counter }
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        self.since.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn tell(&self) {
+        let count = self.since.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            self.counter.increment(count);
+        }
+    }
+}
+
 impl Meters {
+    /// Tells the recorder what was counted since the last time.
+    pub(crate) fn tell(&self) {
+        for tally in [&self.received, &self.delivered, &self.bytes_out, &self.writes] {
+            tally.tell();
+        }
+    }
+
     pub(crate) fn new() -> Self {
         for noun in TABLE {
             noun.announce();
         }
         Self {
             subscriptions: counter!("tidegate_subscriptions_total"),
-            received: counter!("tidegate_received_messages_total"),
-            delivered: counter!("tidegate_delivered_total"),
+            received: Tally::of(counter!("tidegate_received_messages_total")),
+            delivered: Tally::of(counter!("tidegate_delivered_total")),
             delivery_timeouts: counter!("tidegate_delivery_timeouts_total"),
             published: counter!("tidegate_published_total"),
-            bytes_out: counter!("tidegate_written_bytes_total"),
-            writes: counter!("tidegate_writes_total"),
+            bytes_out: Tally::of(counter!("tidegate_written_bytes_total")),
+            writes: Tally::of(counter!("tidegate_writes_total")),
             control_lane: histogram!("tidegate_control_lane_seconds"),
             stalls: counter!("tidegate_stalls_total"),
         }

@@ -139,6 +139,7 @@ impl Server {
         tasks.close();
         tasks.wait().await;
         app.hub.broker().close().await;
+        app.meters.tell();
         stopped
     }
 }
@@ -260,6 +261,7 @@ impl Builder {
             authenticator: ArcSwap::from_pointee(self.authenticator),
             hooks: self.hooks,
             protocols,
+            outbox: ArcSwap::new(self.settings.outbox()),
             settings: ArcSwap::from_pointee(self.settings),
             shutdown: ArcSwap::from_pointee(self.shutdown),
             admission: Admission::new(self.caps),
@@ -396,6 +398,7 @@ async fn sweep(app: Arc<App>) {
         watch_broker(&app, &mut failing).await;
         memory.watch(&app.admission);
         app.hub.sweep(tokio::time::Instant::now().into_std()).await;
+        app.meters.tell();
         crate::http::upkeep();
     }
 }

@@ -1,6 +1,7 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidegate_core::Lag;
+use tidegate_core::{Lag, outbox};
 
 use crate::http::Limits;
 use crate::takeover::Takeover;
@@ -92,6 +93,11 @@ impl Settings {
     pub(crate) fn subscription_behind(&self) -> Lag {
         let entries = self.queue_max_entries.map_or(u64::MAX, |entries| entries as u64);
         Lag { entries, bytes: self.queue_max_size as u64 }
+    }
+
+    /// What a connection's outbox is bound by.
+    pub(crate) fn outbox(&self) -> Arc<outbox::Limits> {
+        Arc::new(outbox::Limits { behind: self.connection_behind, ..Default::default() })
     }
 }
 

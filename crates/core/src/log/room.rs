@@ -68,7 +68,7 @@ impl Room {
         }
         let until = self.seen + SLOTS;
         let found = state.crowded(self.seen..until, self.weight, &self.lag);
-        let slots = state.slots();
+        let slots = state.reads().len();
         drop(state);
         drop(old);
         match found {
@@ -126,9 +126,10 @@ impl State {
             return None;
         }
         let head = self.head();
-        let until = slots.end.min(self.slots());
+        let reads = self.reads();
+        let until = slots.end.min(reads.len());
         (slots.start..until).find(|slot| {
-            let read = self.read_mut(*slot);
+            let read = &mut reads[*slot];
             let crowded = read.sequence < head.sequence
                 && (head.sequence + 1 - read.sequence > lag.entries
                     || head.bytes + weight - read.bytes > lag.bytes);

@@ -19,6 +19,8 @@ pub(super) struct State {
     /// The place behind the newest entry.
     head: Position,
     slots: Vec<Slot>,
+    /// By slot, as far as one was ever reported.
+    reads: Vec<Read>,
     free: Vec<u32>,
     /// Counted up by each subscriber: what was said of one does not reach the next in its slot.
     generation: u32,
@@ -54,7 +56,6 @@ struct Slot {
     parked: u64,
     /// Empty once it has left.
     wake: Option<Wake>,
-    read: Read,
 }
 
 /// How far a subscriber has said that it has read: that is where it was when it last fetched or parked.
@@ -391,8 +392,7 @@ impl State {
     pub(super) fn join(&mut self, wake: Wake) -> u32 {
         self.subscribers += 1;
         self.generation = self.generation.wrapping_add(1);
-        let slot =
-            Slot { generation: self.generation, parked: NOWHERE, wake: Some(wake), read: Read::NOTHING };
+        let slot = Slot { generation: self.generation, parked: NOWHERE, wake: Some(wake) };
         match self.free.pop() {
             Some(place) => {
                 self.slots[place as usize] = slot;
@@ -423,7 +423,11 @@ impl State {
 
     /// Notes how far a subscriber has read, and returns what wakes the publisher who waited for that.
     pub(super) fn report(&mut self, slot: u32, at: &Position) -> Option<Waker> {
-        let read = &mut self.slots[slot as usize].read;
+        let slot = slot as usize;
+        if self.reads.len() <= slot {
+            self.reads.resize(slot + 1, Read::NOTHING);
+        }
+        let read = &mut self.reads[slot];
         *read = Read { sequence: at.sequence, bytes: at.bytes, watched: read.watched };
         if std::mem::take(&mut read.watched) { self.first_waiter() } else { None }
     }
@@ -433,13 +437,9 @@ impl State {
         self.waiters.as_ref()?.first()
     }
 
-    /// Places for subscribers, taken or not.
-    pub(super) fn slots(&self) -> usize {
-        self.slots.len()
-    }
-
-    pub(super) fn read_mut(&mut self, slot: usize) -> &mut Read {
-        &mut self.slots[slot].read
+    /// How far subscribers have said that they have read: those that hold up publishers, and others.
+    pub(super) fn reads(&mut self) -> &mut [Read] {
+        &mut self.reads
     }
 
     pub(super) fn all_parked(&self) -> bool {
@@ -454,13 +454,14 @@ impl State {
             self.parked -= 1;
         }
         place.parked = NOWHERE;
-        place.read.sequence = NOWHERE;
-        let watched = std::mem::take(&mut place.read.watched);
+        let read = self.reads.get_mut(slot as usize);
+        let watched = read.is_some_and(|read| std::mem::replace(read, Read::NOTHING).watched);
         let wake = place.wake.take();
         self.free.push(slot);
         self.subscribers -= 1;
         if self.subscribers == 0 {
             self.slots = Vec::new();
+            self.reads = Vec::new();
             self.free = Vec::new();
             self.waiting = Vec::new();
             self.spare = Vec::new();

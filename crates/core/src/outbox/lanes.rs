@@ -18,23 +18,31 @@ impl Lane {
     }
 }
 
-/// The lanes of an outbox: places that are used again, each time under another name.
+/// The lanes of an outbox: places that are used again, each time under another name. And the order in which
+/// they are to be read: those that are ready stand in a list of their own, which takes no memory beside the
+/// places.
 pub(super) struct Lanes {
     places: Vec<Place>,
     /// The first free place; [`NOWHERE`] if there is none.
     free: u32,
     used: u32,
+    /// The ends of the list of those that are ready.
+    first: u32,
+    last: u32,
 }
 
 /// A place for a lane, and how often it was used.
 struct Place {
     generation: u32,
-    /// Of a free place: the next one.
+    /// Of a free place, the next free one; of a ready one, the one to be read next.
     next: u32,
+    /// Of a ready one, the one to be read before it; [`UNLISTED`] for one that is not ready.
+    before: u32,
     lane: Option<Attached>,
 }
 
 const NOWHERE: u32 = u32::MAX;
+const UNLISTED: u32 = u32::MAX - 1;
 
 /// What stands in a lane.
 pub(super) struct Attached {
@@ -51,13 +59,13 @@ pub(super) struct Attached {
     pub(super) lag: Lag,
     /// What it wrote beyond its turns, in bytes: large messages are paid for with later turns.
     pub(super) debt: u32,
-    /// Stands in the outbox's `ready`, or is not to.
+    /// Is ready, or is not to be.
     pub(super) queued: bool,
 }
 
 impl Default for Lanes {
     fn default() -> Self {
-        Self { places: Vec::new(), free: NOWHERE, used: 0 }
+        Self { places: Vec::new(), free: NOWHERE, used: 0, first: NOWHERE, last: NOWHERE }
     }
 }
 
@@ -70,22 +78,21 @@ impl Lanes {
                 self.places.reserve_exact(1 + self.places.len() / 2);
             }
             let place = u32::try_from(self.places.len()).expect("fewer lanes than 2^32");
-            self.places.push(Place { generation: 0, next: NOWHERE, lane: None });
+            self.places.push(Place { generation: 0, next: NOWHERE, before: UNLISTED, lane: None });
             self.free = place;
         }
         let free = &mut self.places[self.free as usize];
         let lane = Lane { place: self.free, generation: free.generation };
         free.lane = Some(Attached::reserved(take(lane)?));
-        self.free = free.next;
+        self.free = std::mem::replace(&mut free.next, NOWHERE);
         self.used += 1;
         Ok(lane)
     }
 
     pub(super) fn remove(&mut self, lane: Lane) -> Option<Attached> {
-        let place = self.places.get_mut(lane.place as usize)?;
-        if place.generation != lane.generation {
-            return None;
-        }
+        self.get(lane)?;
+        self.unlist(lane.place);
+        let place = &mut self.places[lane.place as usize];
         let gone = place.lane.take()?;
         place.generation = place.generation.wrapping_add(1);
         place.next = std::mem::replace(&mut self.free, lane.place);
@@ -109,6 +116,73 @@ impl Lanes {
 
     pub(super) fn len(&self) -> usize {
         self.used as usize
+    }
+
+    pub(super) fn none_ready(&self) -> bool {
+        self.first == NOWHERE
+    }
+
+    /// The lanes that are ready, the one to be read next first.
+    pub(super) fn ready(&self) -> impl Iterator<Item = Lane> {
+        let place = |place: u32| self.places.get(place as usize).map(|at| (place, at));
+        std::iter::successors(place(self.first), move |(_, at)| place(at.next))
+            .map(|(place, at)| Lane { place, generation: at.generation })
+    }
+
+    /// Lets a lane be read behind all that are ready. It is not ready yet.
+    pub(super) fn ready_last(&mut self, lane: Lane) {
+        if self.unlisted(lane) {
+            self.list(lane.place, self.last, NOWHERE);
+        }
+    }
+
+    /// Lets a lane be read before all that are ready. It is not ready yet.
+    pub(super) fn ready_first(&mut self, lane: Lane) {
+        if self.unlisted(lane) {
+            self.list(lane.place, NOWHERE, self.first);
+        }
+    }
+
+    /// Takes the lane that is to be read next.
+    pub(super) fn take_ready(&mut self) -> Option<Lane> {
+        let place = self.first;
+        let generation = self.places.get(place as usize)?.generation;
+        self.unlist(place);
+        Some(Lane { place, generation })
+    }
+
+    fn unlisted(&self, lane: Lane) -> bool {
+        let unlisted = self.get(lane).is_some() && self.places[lane.place as usize].before == UNLISTED;
+        debug_assert!(unlisted, "a lane that is ready stands in one place of the list");
+        unlisted
+    }
+
+    fn list(&mut self, place: u32, before: u32, next: u32) {
+        let at = &mut self.places[place as usize];
+        (at.before, at.next) = (before, next);
+        self.join(before, place);
+        self.join(place, next);
+    }
+
+    fn unlist(&mut self, place: u32) {
+        let at = &mut self.places[place as usize];
+        let (before, next) = (std::mem::replace(&mut at.before, UNLISTED), at.next);
+        if before != UNLISTED {
+            at.next = NOWHERE;
+            self.join(before, next);
+        }
+    }
+
+    /// Lets two places follow each other in the list; an end of it is [`NOWHERE`].
+    fn join(&mut self, before: u32, next: u32) {
+        match self.places.get_mut(before as usize) {
+            Some(before) => before.next = next,
+            None => self.first = next,
+        }
+        match self.places.get_mut(next as usize) {
+            Some(next) => next.before = before,
+            None => self.last = before,
+        }
     }
 }
 

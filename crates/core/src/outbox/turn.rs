@@ -34,7 +34,7 @@ impl Outbox {
         let quantum = self.limits.quantum.max(1);
         if attached.debt as usize >= quantum {
             attached.debt -= quantum as u32;
-            self.ready.push_back(lane);
+            self.lanes.ready_last(lane);
             return;
         }
         attached.queued = false;
@@ -45,7 +45,7 @@ impl Outbox {
         {
             attached.queued = true;
             attached.debt = u32::try_from(batch.len().saturating_sub(turn)).unwrap_or(u32::MAX);
-            self.ready.push_back(lane);
+            self.lanes.ready_last(lane);
         }
     }
 

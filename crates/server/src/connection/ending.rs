@@ -23,6 +23,7 @@ impl<C: Connection> Driver<C> {
     /// Begins to close. The first reason stands.
     pub(super) fn close(&mut self, why: Disconnect, now: Instant) {
         let repeated = self.is_closing();
+        self.resting = false;
         self.app.meters.closing(repeated);
         if repeated {
             return;

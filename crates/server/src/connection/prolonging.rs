@@ -71,6 +71,11 @@ impl<C: Connection> Driver<C> {
         }
     }
 
+    /// Whether somebody is being asked.
+    pub(super) fn is_prolonging(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.prolonging.is_some())
+    }
+
     /// Asks no more.
     pub(super) fn stop_prolonging(&mut self) {
         if let Some(life) = &mut self.life {

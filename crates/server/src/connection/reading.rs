@@ -46,7 +46,7 @@ impl<C: Connection> Driver<C> {
                 Poll::Ready(()) => Err(self.reason(CLOSED)),
             };
         }
-        let taking = !self.session.busy() && self.takes_requests();
+        let taking = (self.resting || !self.session.busy()) && self.takes_requests();
         if self.is_open() {
             if let Some(ahead) = &mut self.ahead {
                 if !taking {
@@ -80,7 +80,7 @@ impl<C: Connection> Driver<C> {
                 Ok(false)
             }
             Poll::Ready(Ok(received)) => {
-                self.app.meters.received.increment(1);
+                self.app.meters.received.add(1);
                 self.receive(received, taking, now, turn)?;
                 Ok(true)
             }

@@ -88,10 +88,10 @@ impl<C: Connection> Driver<C> {
         }
         self.welcomed |= self.announced && self.outbox.control_is_empty();
         let meters = &self.app.meters;
-        meters.writes.increment(1);
-        meters.bytes_out.increment(taken as u64);
+        meters.writes.add(1);
+        meters.bytes_out.add(taken as u64);
         if done.delivered > 0 {
-            meters.delivered.increment(done.delivered);
+            meters.delivered.add(done.delivered);
         }
         if done.missed > 0 {
             meters.missed(&self.outbox.take_losses());
