@@ -1,4 +1,5 @@
 mod batch;
+mod copies;
 mod crowd;
 mod handle;
 mod lanes;
@@ -390,8 +391,7 @@ impl Outbox {
                 }
             }
         }
-        batch.return_spans(spans);
-        batch.clear();
+        batch.finish(spans);
         if self.is_idle() {
             self.shrink();
         }
@@ -440,7 +440,7 @@ impl Outbox {
                     returned.push(*lane);
                 }
             }
-            What::Run { lane, run, to_head, silent } => {
+            What::Run { lane, run, to_head, silent, like: _ } => {
                 let Some(attached) = self.lanes.get_mut(*lane) else { return };
                 let taken = steps.saturating_sub(span.first).min(end - span.first) as u64;
                 if taken > 0 {

@@ -16,6 +16,16 @@ pub trait Subscription: Send {
     /// Tells the subscriber what it missed, or writes nothing where its protocol has no word for it.
     fn gap(&mut self, gap: &Gap, out: &mut Batch);
 
+    /// A number for how it writes what stands in the log from `first` on; `None` where that is its own affair.
+    ///
+    /// Of two subscriptions to one log that say the same number, each writes the very bytes for an entry that
+    /// the other does, whatever was written before it: what one of them has written may be copied for the
+    /// other, without asking it.
+    fn likeness(&self, first: &Entry) -> Option<u32> {
+        let _ = first;
+        None
+    }
+
     /// Whether the subscriber relies on the stream's offsets: it is then ended at a
     /// [`Kind::Break`](crate::Kind::Break) rather than read over it, and where its policy would skip.
     fn continuous(&self) -> bool {

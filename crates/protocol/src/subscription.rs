@@ -70,6 +70,20 @@ impl Subscription for ChannelSubscription {
         }
     }
 
+    fn likeness(&self, first: &Entry) -> Option<u32> {
+        if self.delta || self.bare || self.filter.is_some() {
+            return None;
+        }
+        if self.floor > 0 {
+            // Offsets rise, and a life of the stream that is over does not come back: behind a publication
+            // that the client does not have there is none that it has.
+            if self.has(first.publication()?) {
+                return None;
+            }
+        }
+        Some(u32::from(self.join_leave) << 1 | u32::from(self.encoding == Encoding::Protobuf))
+    }
+
     fn continuous(&self) -> bool {
         self.continuous
     }

@@ -63,37 +63,11 @@ pub(crate) fn serve<C: Connection>(
     }
 }
 
-/// A connection and everything that belongs to it.
+/// A connection and everything that belongs to it. In the order that it is written in: what every delivery
+/// touches stands together at the front.
+#[repr(C)]
 struct Driver<C> {
     app: Arc<App>,
-    io: C,
-    outbox: Outbox,
-    session: Box<dyn Session>,
-    /// Kept until the connect request has been answered.
-    peer: Option<Box<Peer>>,
-    client: Option<Arc<Client>>,
-    registration: Option<Registration>,
-    /// The application was told that the client has connected.
-    announced: bool,
-    /// The work being done is to tell the application so: it is not cancelled.
-    greeting: bool,
-    /// The connect reply has been written.
-    welcomed: bool,
-    /// The node's health, as the client knows it.
-    health: Health,
-    /// Something of the connection's own has panicked: it is being closed.
-    panicked: bool,
-    subscriptions: Subscriptions,
-    /// A request that waits until the replies before it are on their way.
-    held: Option<Box<Request>>,
-    times: Times,
-    /// The request being done, a step at a time.
-    work: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
-    /// What is to be told to others, in order, while the client goes on.
-    chores: Chores,
-    /// What the application asks for next; the rest waits with the outbox.
-    call: Option<Box<Call>>,
-    timer: Timer,
     /// When the timer was set to ring.
     armed: Option<Instant>,
     /// Nothing is being done, asked or held, and the session has nothing to do until something comes: only
@@ -101,19 +75,47 @@ struct Driver<C> {
     resting: bool,
     /// The peer broke a rule of the transport: what it sends is not looked at any more.
     deaf: bool,
-    /// What has come while a request was being done.
-    ahead: Option<Box<Ahead>>,
-    /// Since when a message is being sent that is not whole yet.
-    unfinished: Option<Instant>,
-    /// Control frames of the transport, where there were any.
-    control: Option<Box<Rate>>,
+    /// The application was told that the client has connected.
+    announced: bool,
+    /// The connect reply has been written.
+    welcomed: bool,
+    /// The work being done is to tell the application so: it is not cancelled.
+    greeting: bool,
+    /// Something of the connection's own has panicked: it is being closed.
+    panicked: bool,
+    /// The node's health, as the client knows it.
+    health: Health,
+    times: Times,
+    phase: Phase,
+    outbox: Outbox,
     /// Since when the socket has taken nothing, or too little.
     stalled: Option<Box<Stall>>,
+    /// Since when a message is being sent that is not whole yet.
+    unfinished: Option<Instant>,
+    /// What has come while a request was being done.
+    ahead: Option<Box<Ahead>>,
+    /// The request being done, a step at a time.
+    work: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
+    /// What the application asks for next; the rest waits with the outbox.
+    call: Option<Box<Call>>,
+    /// What is to be told to others, in order, while the client goes on.
+    chores: Chores,
+    io: C,
+    session: Box<dyn Session>,
+    /// A request that waits until the replies before it are on their way.
+    held: Option<Box<Request>>,
+    /// Kept until the connect request has been answered.
+    peer: Option<Box<Peer>>,
+    client: Option<Arc<Client>>,
+    registration: Option<Registration>,
+    subscriptions: Subscriptions,
+    timer: Timer,
+    /// Control frames of the transport, where there were any.
+    control: Option<Box<Rate>>,
     /// That it expires; `None` as long as nothing of it does.
     life: Option<Box<Life>>,
     /// When presence is told again, and expired subscriptions are looked for.
     upkeep: Option<Instant>,
-    phase: Phase,
     _seat: Seat,
     _permit: Permit,
 }

@@ -92,6 +92,11 @@ impl Run {
         self.to
     }
 
+    /// Whether the other one is of the same segment.
+    pub(crate) fn is_beside(&self, other: &Run) -> bool {
+        Arc::ptr_eq(&self.segment, &other.segment)
+    }
+
     /// The same, from a later place on.
     pub(crate) fn skip_to(self, from: u64) -> Self {
         Self { from, ..self }

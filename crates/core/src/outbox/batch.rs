@@ -3,6 +3,7 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::Lane;
+use super::copies::{Copies, Like};
 use crate::log::{Cause, Run};
 use crate::{Disconnect, Position};
 
@@ -23,6 +24,11 @@ impl Framing {
     pub const NONE: Framing = Framing { header: |_, _| 0, suffix: b"" };
     /// A line feed behind each message.
     pub const LINES: Framing = Framing { header: |_, _| 0, suffix: b"\n" };
+
+    /// Whether both mark messages the same. False says nothing.
+    pub(super) fn is_same(&self, other: &Framing) -> bool {
+        std::ptr::fn_addr_eq(self.header, other.header) && self.suffix == other.suffix
+    }
 }
 
 /// Messages on their way into one write.
@@ -43,6 +49,7 @@ pub struct Batch {
     spans: Vec<Span>,
     /// Why the connection cannot go on.
     closing: Option<Disconnect>,
+    copies: Copies,
 }
 
 /// Consecutive steps of a batch that belong together: what to do with those that the socket took, and
@@ -61,7 +68,7 @@ pub(super) enum What {
     /// A message of the control lane; one that had to wait until a lane was read up to a place, with that.
     Control(super::Message, Option<(Lane, u64)>),
     /// Entries of a lane; `to_head`: the last of them is the log's last; `silent`: some were not wanted.
-    Run { lane: Lane, run: Run, to_head: bool, silent: bool },
+    Run { lane: Lane, run: Run, to_head: bool, silent: bool, like: Option<Like> },
     /// A lane's gap notice, of so many publications, and where it goes on.
     Gap { lane: Lane, to: Position, publications: u64, cause: Cause },
     /// A publication that a lane has read from what its log's window has trimmed, and where it goes on;
@@ -87,6 +94,7 @@ impl Batch {
             ends: Vec::new(),
             spans: Vec::new(),
             closing: None,
+            copies: Copies::default(),
         }
     }
 
@@ -155,6 +163,25 @@ impl Batch {
         copied.zip(shared).flat_map(|(copied, shared)| [copied, shared]).filter(|piece| !piece.is_empty())
     }
 
+    /// Adds what the last batch had of the entries of `run` from `at` up to `last` for a subscription like
+    /// this, until there are `turn` bytes. Returns how many entries, and whether some may not have been wanted.
+    pub(super) fn copy(
+        &mut self,
+        like: Like,
+        run: &Run,
+        at: u64,
+        last: u64,
+        turn: usize,
+    ) -> Option<(u64, bool)> {
+        let room = turn.checked_sub(self.len)?;
+        let (bytes, ends, silent) = self.copies.find(like, &self.framing, run, at..last, room)?;
+        let (before, count) = (self.len as u32, ends.len() as u64);
+        self.ends.extend(ends.map(|end| before + end));
+        self.buffer.extend_from_slice(bytes);
+        self.len += bytes.len();
+        Some((count, silent))
+    }
+
     /// Adds bytes that are framed already.
     pub(super) fn put(&mut self, bytes: &Bytes) {
         if bytes.len() <= COPIED {
@@ -195,10 +222,14 @@ impl Batch {
         std::mem::take(&mut self.spans)
     }
 
-    /// Gives the allocation back.
-    pub(super) fn return_spans(&mut self, mut spans: Vec<Span>) {
+    /// Empties the batch, whose spans these were. What others may copy of it is kept for the next one.
+    pub(super) fn finish(&mut self, mut spans: Vec<Span>) {
+        if self.slices.is_empty() && self.buffer.len() <= KEPT {
+            self.copies.keep(&self.framing, &mut self.buffer, &mut self.ends, &mut spans);
+        }
         spans.clear();
         self.spans = spans;
+        self.clear();
     }
 
     pub(super) fn ends(&self) -> &[u32] {

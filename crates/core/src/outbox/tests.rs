@@ -1,4 +1,5 @@
 mod bounds;
+mod copies;
 mod cuts;
 mod keys;
 mod others;

@@ -1,8 +1,9 @@
 use super::batch::{Batch, What};
+use super::copies::Like;
 use super::lanes::Attached;
 use super::{Event, Lane, Outbox};
 use crate::log::{Behind, Cause, End, Fetched, Run};
-use crate::{Kind, Position, Verdict};
+use crate::{Entry, Kind, Position, Verdict};
 
 /// Entries of a lane that are looked at in one turn, wanted or not: a subscription that wants none of
 /// many must not hold up the others.
@@ -185,6 +186,11 @@ impl Attached {
             }
             let (first, from) = (batch.ends().len(), at);
             let mut silent = false;
+            // Where only the latest of each key is read, each subscriber reads its own selection.
+            let like = if at < latest_until { None } else { self.like(run.entry(at)) };
+            if let Some((count, unsure)) = like.and_then(|like| batch.copy(like, &run, at, last, turn)) {
+                (at, silent) = (at + count, unsure);
+            }
             while at < last && batch.len() < turn && batch.closing().is_none() {
                 let entry = run.entry(at);
                 if matches!(entry.kind(), Kind::Break) && self.subscription.continuous() {
@@ -211,14 +217,23 @@ impl Attached {
             if at == from {
                 break;
             }
+            // An entry that cannot be told closes each connection by itself.
+            let like = like.filter(|_| batch.closing().is_none());
             self.filled = run.before(at);
             let rest = (at < last && at < latest_until).then(|| run.clone().skip_to(at));
-            batch.span_from(first, What::Run { lane, run, to_head: at == head, silent });
+            batch.span_from(first, What::Run { lane, run, to_head: at == head, silent, like });
             let Some(rest) = rest else { break };
             run = rest;
         }
         looks.take(at - begin);
         at > begin
+    }
+
+    /// What it has in common with others that write the same of the log from `first` on. Such a one takes no
+    /// patches, and `fresh` means nothing to it.
+    fn like(&self, first: &Entry) -> Option<Like> {
+        let likeness = self.subscription.likeness(first)?;
+        Some(Like { likeness, continuous: self.subscription.continuous() })
     }
 
     /// Reads what is kept behind this lane's place of what the window has trimmed, or goes on to the window.
