@@ -157,13 +157,15 @@ pub struct SubscribeGrant {
     pub recoverable: bool,
     /// Recovery brings only the newest publication.
     pub cache: bool,
+    /// A client that does not ask to recover gets what a client without a position would recover.
+    pub auto_recover: bool,
     /// Joins and leaves are announced.
     pub announce: bool,
     /// This client hears of joins and leaves.
     pub join_leave: bool,
     /// The client is listed as present.
     pub presence: bool,
-    /// The client may have deltas.
+    /// The client may have deltas, if it takes them.
     pub delta: bool,
     /// The client may filter by tags.
     pub filter: bool,
@@ -190,6 +192,7 @@ impl Default for SubscribeGrant {
             positioned: false,
             recoverable: false,
             cache: false,
+            auto_recover: false,
             announce: false,
             join_leave: false,
             presence: false,
@@ -241,6 +244,8 @@ pub struct PublishGrant {
     pub data: Option<Bytes>,
     /// The version of the document that the data is; 0 for none.
     pub version: u64,
+    /// There may be no data at all.
+    pub empty: bool,
     /// How.
     pub options: PublishOptions,
 }
@@ -257,6 +262,9 @@ pub struct Refreshed {
     pub meta: Option<Bytes>,
     /// It is over now.
     pub expired: bool,
+    /// The channels that the connection's token names from now on, where it is a token that says so; `None` leaves
+    /// them as they are. If they are others than before, the connection ends, to be made anew.
+    pub channels: Option<Vec<Channel>>,
 }
 
 /// What the application does besides deciding: told of what happens, and asked by its clients.

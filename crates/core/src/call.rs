@@ -43,6 +43,8 @@ pub struct SubscribeCall {
     pub recover_since: Option<(u64, Arc<str>)>,
     /// What of the channel's options is different for this subscription.
     pub overrides: Overrides,
+    /// The client's token names it: it stands for as long as the token that the client refreshes with does.
+    pub by_token: bool,
 }
 
 /// Options of a channel that are different for one subscription; `None` leaves them as they are.

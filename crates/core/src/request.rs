@@ -69,7 +69,7 @@ pub struct ConnectRequest {
     pub version: String,
     /// Stand-ins for HTTP headers, from clients that cannot set them.
     pub headers: BTreeMap<String, String>,
-    /// The places to recover server-side subscriptions from.
+    /// The channels that the client would be subscribed to by the server, and the places to recover from.
     pub subs: BTreeMap<Channel, SubscribeRequest>,
 }
 

@@ -204,6 +204,7 @@ impl CentrifugeSession {
                 let Some(connect) = command.connect.filter(|_| command.id > 0) else {
                     return Err(Disconnect::BAD_REQUEST);
                 };
+                sound(&connect)?;
                 self.state = State::Connecting { id: command.id };
                 let connect = Box::new(convert::connect_request(connect));
                 return Ok(Some(Action::Request(Request::Connect(connect))));
@@ -471,12 +472,23 @@ fn reconnects(code: u32) -> bool {
     !matches!(code, 3500..=3999 | 4500..=4999)
 }
 
+/// Checks what a connect request says of channels, as a subscribe command is checked.
+fn sound(connect: &message::ConnectRequest) -> Result<(), Disconnect> {
+    let sound = |(name, sub): (&String, &message::SubscribeRequest)| !name.is_empty() && takes(&sub.delta);
+    if connect.subs.iter().all(sound) { Ok(()) } else { Err(Disconnect::BAD_REQUEST) }
+}
+
+/// Whether this is a kind of delta that there is, or none.
+fn takes(delta: &str) -> bool {
+    matches!(delta, "" | "fossil")
+}
+
 /// What a command asks for.
 fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusal> {
     let bad = || Refusal::Disconnect(convert::disconnect(&Disconnect::BAD_REQUEST));
     let channel = |name: String| if name.is_empty() { Err(bad()) } else { Ok(Channel::new(name)) };
     Ok(if let Some(subscribe) = command.subscribe {
-        if subscribe.channel.is_empty() || !matches!(&*subscribe.delta, "" | "fossil") {
+        if subscribe.channel.is_empty() || !takes(&subscribe.delta) {
             return Err(bad());
         }
         let mut subscribe = subscribe;
@@ -489,9 +501,6 @@ fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusa
         Request::Unsubscribe(channel(unsubscribe.channel)?)
     } else if let Some(publish) = command.publish {
         let channel = channel(publish.channel)?;
-        if publish.data.is_empty() {
-            return Err(ClientError::BAD_REQUEST.into());
-        }
         let key = (!publish.key.is_empty()).then(|| publish.key.into());
         Request::Publish { channel, data: publish.data, key }
     } else if let Some(presence) = command.presence {

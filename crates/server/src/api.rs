@@ -4,11 +4,14 @@
 //! `{"error":{"code","message"}}`, except of `batch`: `{"replies":[…]}`. What is no request gets another
 //! status: 400 for what is not JSON or has a field of the wrong type, 401 without the key, 404 for an unknown
 //! method, 405 for anything but POST, 413 for a body that is too large. Unknown fields are ignored; a field
-//! that is `null` is as good as absent, but for `data`, where it is the payload `null`.
+//! that is `null` is as good as absent, but for `data`, where it is the payload `null`. Where the configuration or a
+//! request's header `X-Centrifugo-Error-Mode: transport` says so, errors are told by the status, too, and are the
+//! whole body. `POST {prefix}` takes the form of older clients.
 
 mod batch;
 mod channels;
 mod clients;
+mod envelope;
 mod field;
 mod glob;
 mod publish;
@@ -37,7 +40,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tidegate_core::broker::{BrokerError, PublishOptions};
 use tidegate_core::{Channel, ClientError, HistoryBounds};
 
-use crate::config::Secret;
+use crate::config::{ErrorMode, Secret};
 use crate::handle::Handle;
 use crate::http::body;
 
@@ -46,18 +49,28 @@ use crate::http::body;
 /// It sets no fallback: that unknown methods are answered with 404 is axum's default, and the caller's to
 /// keep.
 pub fn router(handle: Handle, options: ApiOptions) -> Router {
-    let ApiOptions { prefix, key, insecure, body_limit, body_timeout, channels, rpc } = options;
+    let ApiOptions { prefix, key, insecure, errors, body_limit, body_timeout, channels, rpc } = options;
     let mut router = Router::new().route(&path(&prefix, "batch"), post(batch::batch));
+    if let Some(path) = bare(&prefix) {
+        router = router.route(&path, post(envelope::commands));
+    }
     for (method, prepare) in METHODS {
         router = router.route(&path(&prefix, method), route(prepare));
     }
-    let api = Api { handle, key, insecure, body_limit, body_timeout, channels, rpc };
+    let api = Api { handle, key, insecure, errors, body_limit, body_timeout, channels, rpc };
     router.with_state(Arc::new(api))
 }
 
 /// The paths of [`router`]'s methods behind `prefix`.
 pub fn paths(prefix: &str) -> impl Iterator<Item = String> {
-    METHODS.iter().map(|(method, _)| *method).chain(["batch"]).map(move |method| path(prefix, method))
+    let methods = METHODS.iter().map(|(method, _)| *method).chain(["batch"]);
+    methods.map(move |method| path(prefix, method)).chain(bare(prefix))
+}
+
+/// The path without a method; there is none where methods stand at the top.
+fn bare(prefix: &str) -> Option<String> {
+    let name = prefix.trim_matches('/');
+    (!name.is_empty()).then(|| format!("/{name}"))
 }
 
 fn path(prefix: &str, method: &str) -> String {
@@ -76,6 +89,8 @@ pub struct ApiOptions {
     pub key: Secret,
     /// Take requests without a key.
     pub insecure: bool,
+    /// How errors are answered, where the request does not say.
+    pub errors: ErrorMode,
     /// The largest body that is read, in bytes. 8 MiB: a broadcast to 100,000 channels fits.
     pub body_limit: usize,
     /// How long a body may take to come. 30 s: 8 MiB over 2 Mbit/s.
@@ -92,6 +107,7 @@ impl Default for ApiOptions {
             prefix: "/api".to_owned(),
             key: Secret::default(),
             insecure: false,
+            errors: ErrorMode::Reply,
             body_limit: 8 << 20,
             body_timeout: Duration::from_secs(30),
             channels: Arc::new(AnyChannel),
@@ -118,6 +134,15 @@ pub trait Channels: Send + Sync + 'static {
     /// # Errors
     /// 102 where there is no such channel, as for all methods.
     fn publish_options(&self, channel: &Channel) -> Result<PublishOptions, ClientError>;
+
+    /// Checks what is to be published to `channel`.
+    ///
+    /// # Errors
+    /// 107 for what may not be published there: nothing at all, unless this is implemented otherwise.
+    fn check(&self, channel: &Channel, data: &[u8]) -> Result<(), ClientError> {
+        let _ = channel;
+        if data.is_empty() { Err(ClientError::BAD_REQUEST) } else { Ok(()) }
+    }
 
     /// The history that `channel` keeps.
     ///
@@ -165,6 +190,7 @@ struct Api {
     handle: Handle,
     key: Secret,
     insecure: bool,
+    errors: ErrorMode,
     body_limit: usize,
     body_timeout: Duration,
     channels: Arc<dyn Channels>,
@@ -234,8 +260,24 @@ fn route(prepare: Prepare) -> MethodRouter<Arc<Api>> {
     post(async move |State(api): State<Arc<Api>>, _: Authorized, headers: HeaderMap, body: Body| {
         let body = read(&api, &headers, body).await?;
         let work = prepare(&body).map_err(|error| malformed("the body", &error))?;
-        Ok::<_, Rejected>(json(&Reply::from(work(api).await)))
+        let by_status = api.errors == ErrorMode::Transport
+            || headers.get(ERROR_MODE).is_some_and(|mode| mode == "transport");
+        Ok::<_, Rejected>(match work(api).await {
+            Err(error) if by_status => (status(&error), json(&Fault::from(error))).into_response(),
+            outcome => json(&Reply::from(outcome)),
+        })
     })
+}
+
+/// What stands for an error where errors are told by the HTTP status.
+fn status(error: &ClientError) -> StatusCode {
+    match error.code {
+        102 | 104 => StatusCode::NOT_FOUND,
+        107 | 108 => StatusCode::BAD_REQUEST,
+        112 => StatusCode::RANGE_NOT_SATISFIABLE,
+        113 => StatusCode::CONFLICT,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 /// The reply to what is no request: a status, and a text for people.
@@ -347,6 +389,9 @@ fn broker_error(error: &BrokerError) -> ClientError {
         }
     }
 }
+
+/// The header of a request that wants errors told by the HTTP status: `transport`.
+const ERROR_MODE: &str = "x-centrifugo-error-mode";
 
 /// 104, in the API's words.
 const NOT_FOUND: ClientError = ClientError::new(104, "not found");

@@ -16,6 +16,7 @@ mod channel;
 mod client;
 mod defaults;
 pub(crate) mod duration;
+mod elements;
 mod file;
 mod flags;
 mod form;
@@ -35,7 +36,7 @@ mod transforms;
 
 pub use changes::{Change, Values};
 pub use channel::{
-    Backpressure, ChannelOptions, ChannelProxies, Channels, DeltaType, RecoveryMode, TagsFilter,
+    Backpressure, ChannelOptions, ChannelProxies, Channels, DataFormat, DeltaType, RecoveryMode, TagsFilter,
 };
 pub use client::{Client, ClientProxies, DuplicateUser, PersonalChannel, SubscriptionToken, Token};
 pub use defaults::print_default;

@@ -157,6 +157,7 @@ pub(crate) fn routes(
             prefix: config.http_api.handler_prefix.clone(),
             key: config.http_api.key.clone(),
             insecure: config.http_api.insecure,
+            errors: config.http_api.error_mode,
             channels: rules.clone(),
             ..Default::default()
         };
@@ -200,6 +201,7 @@ pub(crate) fn shutdown(config: &Config) -> Shutdown {
 
 pub(crate) fn settings(config: &Config, http: http::Limits) -> Settings {
     let client = &config.client;
+    let personal = &client.subscribe_to_user_personal_channel;
     Settings {
         ping_interval: client.ping_interval,
         pong_timeout: client.pong_timeout,
@@ -226,6 +228,9 @@ pub(crate) fn settings(config: &Config, http: http::Limits) -> Settings {
         recovery_limit: unlimited(client.recovery_max_publication_limit),
         user_connection_limit: client.user_connection_limit.map(std::num::NonZero::get),
         duplicate_user: match client.duplicate_user {
+            DuplicateUser::Keep if personal.enabled && personal.single_connection => {
+                tidegate_server::DuplicateUser::TakeOver
+            }
             DuplicateUser::Keep => tidegate_server::DuplicateUser::Keep,
             DuplicateUser::Refuse => tidegate_server::DuplicateUser::Refuse,
             DuplicateUser::Takeover => tidegate_server::DuplicateUser::TakeOver,

@@ -21,14 +21,17 @@ PATIENCE = 30.0
 
 
 class Server:
-    """A server that is ready; `config` is laid over `../config.json`, and it has so many descriptors."""
+    """A server that is ready; `config` is laid over `../config.json`, and it has so many descriptors. With an
+    `environment`, that and no file says all but where to listen."""
 
-    def __init__(self, config=None, descriptors=None):
+    def __init__(self, config=None, descriptors=None, environment=None):
         self._descriptors = descriptors
+        self._environment = environment
         self.port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="tidegate-")
         self.config = Path(self._folder.name) / "config.json"
-        self.config.write_text(json.dumps(over(over(BASE, config or {}), {"http_server": {"port": self.port}})))
+        base = BASE if environment is None else {"http_server": BASE["http_server"]}
+        self.config.write_text(json.dumps(over(over(base, config or {}), {"http_server": {"port": self.port}})))
         self.start()
 
     @property
@@ -49,7 +52,8 @@ class Server:
         limit = f"ulimit -n {self._descriptors} && " if self._descriptors else ""
         # The shell becomes the server: signals and figures are the server's.
         shell = ["sh", "-c", limit + 'exec "$@"', "sh", *command(self.config)]
-        self._process = subprocess.Popen(shell, stdout=self._log, stderr=subprocess.STDOUT)
+        environment = None if self._environment is None else {**os.environ, **self._environment}
+        self._process = subprocess.Popen(shell, stdout=self._log, stderr=subprocess.STDOUT, env=environment)
         atexit.register(self._process.kill)
         deadline = time.monotonic() + PATIENCE
         while not self._ready():
@@ -121,9 +125,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(config=None, descriptors=None):
+def serving(config=None, descriptors=None, environment=None):
     """A server for the length of a block; it must end well."""
-    server = Server(config, descriptors)
+    server = Server(config, descriptors, environment)
     try:
         yield server
     finally:

@@ -9,7 +9,7 @@ use tidegate_core::request::{Request, Response};
 use tidegate_core::transport::Peer;
 use tidegate_core::{ClientError, Refusal};
 
-use super::{CentrifugeSession, State};
+use super::{CentrifugeSession, State, sound};
 use crate::code::Disconnect;
 use crate::convert;
 use crate::message::Push;
@@ -56,6 +56,7 @@ impl CentrifugeSession {
     pub(super) fn connect(&mut self, message: &[u8]) -> Result<Option<Action>, Disconnect> {
         let State::New { .. } = self.state else { return Ok(None) };
         let connect = self.encoding.connect_request(message)?;
+        sound(&connect)?;
         self.state = State::Connecting { id: 0 };
         let connect = Box::new(convert::connect_request(connect));
         Ok(Some(Action::Request(Request::Connect(connect))))

@@ -56,6 +56,7 @@ impl Command for Subscribe {
             expire_at: self.expire_at,
             recover_since: self.recover_since.map(|since| (since.offset, since.epoch.into())),
             overrides: self.overrides.map(Overrides::from).unwrap_or_default(),
+            by_token: false,
             channel,
         };
         api.handle.subscribe(&target, call);

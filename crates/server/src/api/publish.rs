@@ -43,6 +43,11 @@ impl Command for Broadcast {
             return Err(bad_request("channels of a broadcast"));
         }
         let content = Content::new(self.0)?;
+        if content.data.is_empty()
+            && channels.iter().all(|name| api.channels.check(&Channel::from(&**name), &[]).is_err())
+        {
+            return Err(bad_request("data or b64data"));
+        }
         let mut responses = Vec::with_capacity(channels.len());
         for channels in channels.chunks(TURN) {
             let publications = channels.iter().map(|name| content.publish(api, name));
@@ -112,12 +117,8 @@ struct Content {
 
 impl Content {
     fn new(message: Message) -> Result<Self, ClientError> {
-        let data = field::either(message.data, &message.b64data)?;
-        if data.is_empty() {
-            return Err(bad_request("data or b64data"));
-        }
         Ok(Self {
-            data,
+            data: field::either(message.data, &message.b64data)?,
             tags: (!message.tags.is_empty()).then(|| Arc::new(message.tags)),
             idempotency_key: text(message.idempotency_key),
             key: text(message.key),
@@ -132,6 +133,9 @@ impl Content {
     async fn publish(&self, api: &Api, name: &str) -> Result<Place, ClientError> {
         let channel = api.channel(name)?;
         let mut options = api.channels.publish_options(&channel)?;
+        api.channels.check(&channel, &self.data).inspect_err(|_| {
+            tracing::info!(%channel, "API: bad request: expected data, of the format that the channel takes");
+        })?;
         if self.skip_history {
             options.history = HistoryBounds::default();
         }

@@ -1,5 +1,6 @@
 mod clients;
 mod commands;
+mod envelope;
 mod requests;
 
 use std::sync::Arc;

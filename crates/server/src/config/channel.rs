@@ -20,6 +20,8 @@ pub struct Channels {
     /// Time the position of a stream is kept after its last publication.
     #[serde(deserialize_with = "form::duration")]
     pub history_meta_ttl: Duration,
+    /// What publications must be, where the namespace does not say.
+    pub publication_data_format: DataFormat,
     /// Longest time a publisher may wait for room. 10s: below the time-outs of HTTP clients and proxies.
     #[serde(deserialize_with = "form::duration")]
     pub publish_wait_limit: Duration,
@@ -91,6 +93,8 @@ pub struct ChannelOptions {
     pub allow_recovery: bool,
     /// How subscriptions recover.
     pub force_recovery_mode: RecoveryMode,
+    /// Whether every subscription gets the latest publication, where subscriptions recover that.
+    pub auto_cache_recover: bool,
     /// Delta compression clients may ask for.
     pub allowed_delta_types: Vec<DeltaType>,
     /// Whether publications are published as deltas without asking for it each time.
@@ -121,6 +125,8 @@ pub struct ChannelOptions {
     pub allow_history_for_client: bool,
     /// Whether users named in a channel name may subscribe to it.
     pub allow_user_limited_channels: bool,
+    /// What publications must be.
+    pub publication_data_format: DataFormat,
     /// Regular expression channel names must match.
     #[serde(deserialize_with = "form::some_text")]
     pub channel_regex: Option<String>,
@@ -172,6 +178,21 @@ pub enum RecoveryMode {
     Stream,
     /// The latest publication only.
     Cache,
+}
+
+/// What the data of publications must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DataFormat {
+    /// Something; of a namespace: what holds for all channels.
+    #[serde(rename = "")]
+    Default,
+    /// A JSON value.
+    Json,
+    /// A JSON object.
+    JsonObject,
+    /// Anything, also nothing.
+    Binary,
 }
 
 /// How publications are compressed against the one before.

@@ -49,7 +49,12 @@ impl Key {
 
     /// The variable that sets the key: `TIDEGATE_HTTP_SERVER_PORT`.
     pub fn variable(&self) -> String {
-        format!("{VARIABLE_PREFIX}{}", self.name.replace('.', "_").to_ascii_uppercase())
+        format!("{VARIABLE_PREFIX}{}", self.variable_name())
+    }
+
+    /// The same without the prefix.
+    pub(super) fn variable_name(&self) -> String {
+        self.name.replace('.', "_").to_ascii_uppercase()
     }
 }
 
@@ -63,7 +68,7 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     TABLE.by_name.get(name).map(|index| &TABLE.keys[*index])
 }
 
-/// The key this variable sets.
+/// The key that a variable sets whose name behind the prefix is this.
 pub(super) fn find_variable(variable: &str) -> Option<&'static Key> {
     TABLE.by_variable.get(variable).map(|index| &TABLE.keys[*index])
 }
@@ -84,6 +89,8 @@ pub(super) fn below(prefix: &str) -> impl Iterator<Item = &'static Key> {
 }
 
 pub(super) const VARIABLE_PREFIX: &str = "TIDEGATE_";
+/// What the variables of Centrifugo v6 begin with: they are taken, too, so that a container moves over as it is.
+pub(super) const VARIABLE_PREFIX_OF_V6: &str = "CENTRIFUGO_";
 
 struct Table {
     keys: Vec<Key>,
@@ -104,7 +111,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     }
     Table {
         by_name: keys.iter().enumerate().map(|(index, key)| (key.name, index)).collect(),
-        by_variable: keys.iter().enumerate().map(|(index, key)| (key.variable(), index)).collect(),
+        by_variable: keys.iter().enumerate().map(|(index, key)| (key.variable_name(), index)).collect(),
         sections,
         keys,
     }

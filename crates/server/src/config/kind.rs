@@ -41,6 +41,8 @@ pub(super) enum Kind {
 pub(super) enum Element {
     /// A `name` and the keys below this prefix.
     Named(&'static str),
+    /// A `name` and anything.
+    NamedAny,
     /// Anything.
     Any,
 }
@@ -70,6 +72,7 @@ impl Kind {
                 ("history.fsync", _) => Self::Choice(&["each", "interval", "never"]),
                 (_, "error_mode") => Self::Choice(&["", "transport"]),
                 (_, "force_recovery_mode") => Self::Choice(&["", "stream", "cache"]),
+                (_, "publication_data_format") => Self::Choice(&["", "json", "json_object", "binary"]),
                 (_, "backpressure") => Self::Choice(BACKPRESSURE),
                 (_, "handler_prefix") => Self::Path,
                 _ if duration::parse(text).is_some() => {
@@ -84,6 +87,7 @@ impl Kind {
                 "channel.namespaces" => Element::Named("channel.without_namespace."),
                 "rpc.namespaces" => Element::Named("rpc.without_namespace."),
                 "proxies" => Element::Named("channel.proxy.subscribe."),
+                "consumers" => Element::NamedAny,
                 _ => Element::Any,
             }),
             Value::Null | Value::Array(_) => Self::Texts,
@@ -154,8 +158,8 @@ impl Kind {
     pub(super) fn read(self, text: &str) -> Result<Value, Mismatch> {
         let value = match self {
             Self::Switch => match text.to_ascii_lowercase().as_str() {
-                "true" | "1" => true.into(),
-                "false" | "0" => false.into(),
+                "true" | "t" | "1" => true.into(),
+                "false" | "f" | "0" => false.into(),
                 _ => return Err(Mismatch("true, false, 1 or 0".to_owned())),
             },
             Self::Integer { .. } => {
@@ -170,6 +174,13 @@ impl Kind {
                 } else {
                     serde_json::json!([])
                 }
+            }
+            // Names alone: the variables of each say the rest.
+            Self::Tables(Element::Named(_) | Element::NamedAny) if !text.trim_start().starts_with('[') => {
+                text.split_whitespace()
+                    .map(|name| serde_json::json!({ "name": name }))
+                    .collect::<Vec<_>>()
+                    .into()
             }
             Self::Tables(_) | Self::Map => serde_json::from_str(text)
                 .map_err(|error| Mismatch(format!("{}, as JSON ({error})", self.expectation())))?,

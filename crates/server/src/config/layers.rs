@@ -1,6 +1,6 @@
 //! Lays file, environment and flags over the defaults.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -9,14 +9,22 @@ use serde_json::{Map, Value};
 use super::keys::{self, Key};
 use super::kind::{self, Element, Kind, Mismatch};
 use super::nearest::nearest;
-use super::problem::{Problem, did_you_mean};
+use super::problem::Problem;
 
 /// Every key's value and where it came from, and what was wrong on the way.
 #[derive(Debug)]
 pub(super) struct Layers {
-    settings: BTreeMap<&'static str, Setting>,
+    pub(super) settings: BTreeMap<&'static str, Setting>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
+}
+
+/// A variable of ours or of v6.
+pub(super) struct Variable<'a> {
+    pub(super) name: &'a str,
+    /// The name behind the prefix.
+    pub(super) rest: &'a str,
+    pub(super) value: &'a str,
 }
 
 /// A value somebody set.
@@ -58,25 +66,44 @@ impl Layers {
         self.section("", tree, &Origin::File(path.display().to_string()));
     }
 
-    /// Lays the variables over what is there: first the alias, then those named after keys.
+    /// Lays the variables over what is there: first the alias, then those named after keys, those of v6 before ours,
+    /// then those about an element of a list.
     pub(super) fn environment(&mut self, variables: &[(String, String)]) {
         let set = || variables.iter().filter(|(_, value)| !value.is_empty());
         for (name, value) in set().filter(|(name, _)| name == CONNECTION_LIMIT_ALIAS) {
             let key = keys::find("client.connection_limit").expect("the table has client.connection_limit");
             self.text(key, value.trim(), Origin::Environment(name.clone()));
         }
-        for (name, value) in set().filter(|(name, _)| name.starts_with(keys::VARIABLE_PREFIX)) {
-            match keys::find_variable(name) {
-                Some(key) => self.text(key, value, Origin::Environment(name.clone())),
-                None => {
-                    let known: Vec<String> = keys::all().iter().map(Key::variable).collect();
-                    let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
-                    self.warnings.push(format!(
-                        "environment: {name} is not a known variable; it is ignored{}",
-                        did_you_mean(&nearest)
-                    ));
+        let mut others = Vec::new();
+        let mut theirs = 0;
+        for prefix in [keys::VARIABLE_PREFIX_OF_V6, keys::VARIABLE_PREFIX] {
+            for (name, value) in set() {
+                let Some(rest) = name.strip_prefix(prefix) else { continue };
+                let variable = Variable { name, rest, value };
+                match keys::find_variable(rest) {
+                    Some(key) => {
+                        self.text(key, value, Origin::Environment(name.clone()));
+                        theirs += usize::from(prefix != keys::VARIABLE_PREFIX);
+                    }
+                    None => others.push(variable),
                 }
             }
+        }
+        for variable in others {
+            match self.element(&variable) {
+                Ok(()) => theirs += usize::from(variable.name.starts_with(keys::VARIABLE_PREFIX_OF_V6)),
+                Err(what) => {
+                    let name = variable.name;
+                    self.warnings.push(format!("environment: {name} {what}"));
+                }
+            }
+        }
+        if theirs > 0 {
+            self.warnings.push(format!(
+                "environment: variables named {}… are read as if they were named {}…, which go before them: {theirs}",
+                keys::VARIABLE_PREFIX_OF_V6,
+                keys::VARIABLE_PREFIX
+            ));
         }
     }
 
@@ -185,87 +212,11 @@ impl Layers {
         }
     }
 
-    /// The tables of a list, each with all its keys.
-    fn tables(&mut self, list: &str, base: &'static str, items: &[Value], origin: &Origin) -> Value {
-        let mut names = BTreeSet::new();
-        let mut tables = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let place = format!("{list}[{index}].");
-            let mut table = Map::new();
-            for key in keys::below(base) {
-                insert(&mut table, &key.name[base.len()..], key.default.clone());
-            }
-            let item = item.as_object().expect("the kind accepts only lists of tables");
-            let name = item.get("name").cloned().unwrap_or_default();
-            match name.as_str() {
-                Some(text) if !is_name(text) => self.bad(
-                    origin,
-                    &format!("{place}name"),
-                    kind::describe(&name),
-                    "at least two letters, digits, hyphens, underscores or dots",
-                ),
-                Some(text) if !names.insert(text.to_owned()) => {
-                    self.bad(origin, &format!("{place}name"), kind::describe(&name), "a name used only once");
-                }
-                Some(_) => {}
-                None if name.is_null() => {
-                    self.bad(origin, &format!("{place}name"), "missing".to_owned(), "a name")
-                }
-                None => self.bad(origin, &format!("{place}name"), kind::describe(&name), "a text"),
-            }
-            table.insert("name".to_owned(), name);
-            self.table(base, "", item, &mut table, &place, origin);
-            tables.push(Value::Object(table));
-        }
-        Value::Array(tables)
-    }
-
-    /// Lays one section of a table of a list over its defaults.
-    fn table(
-        &mut self,
-        base: &str,
-        section: &str,
-        item: &Map<String, Value>,
-        table: &mut Map<String, Value>,
-        place: &str,
-        origin: &Origin,
-    ) {
-        for (segment, value) in item {
-            let relative = format!("{section}{segment}");
-            let (name, path) = (format!("{base}{relative}"), format!("{place}{relative}"));
-            if relative == "name"
-                || value.is_null() && (keys::find(&name).is_some() || keys::is_section(&name))
-            {
-                continue;
-            }
-            if let Some(key) = keys::find(&name) {
-                match key.kind.accept(value) {
-                    Ok(value) => insert(table, &relative, value),
-                    Err(Mismatch(expected)) => {
-                        let shown = !key.is_secret() && key.kind.is_short();
-                        let found =
-                            if shown { kind::describe(value) } else { kind::describe_type(value).to_owned() };
-                        self.bad(origin, &path, found, &expected);
-                    }
-                }
-            } else if keys::is_section(&name) {
-                match value.as_object() {
-                    Some(item) => self.table(base, &format!("{relative}."), item, table, place, origin),
-                    None => self.bad(origin, &path, kind::describe_type(value).to_owned(), "a table of keys"),
-                }
-            } else {
-                let known = keys::below(base).map(|key| &key.name[base.len()..]).chain(["name"]);
-                let nearest = nearest(&relative, known).map(str::to_owned);
-                self.unknown(origin, &path, nearest);
-            }
-        }
-    }
-
-    fn unknown(&mut self, origin: &Origin, key: &str, nearest: Option<String>) {
+    pub(super) fn unknown(&mut self, origin: &Origin, key: &str, nearest: Option<String>) {
         self.problems.push(Problem::UnknownKey { place: origin.place(key), nearest });
     }
 
-    fn bad(&mut self, origin: &Origin, key: &str, found: String, expected: &str) {
+    pub(super) fn bad(&mut self, origin: &Origin, key: &str, found: String, expected: &str) {
         let place = origin.place(key);
         self.problems.push(Problem::BadValue { place, found, expected: expected.to_owned() });
     }
@@ -294,11 +245,6 @@ pub(super) fn insert(tree: &mut Map<String, Value>, name: &str, value: Value) {
             insert(below.as_object_mut().expect("no key is also a section: tested"), rest, value);
         }
     }
-}
-
-/// Names of namespaces and proxies: `^[-a-zA-Z0-9_.]{2,}$`.
-fn is_name(text: &str) -> bool {
-    text.len() >= 2 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 /// The usual name for the connection limit on container platforms.

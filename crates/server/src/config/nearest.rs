@@ -10,7 +10,7 @@ pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -
     let mut best: Option<(usize, &'a str)> = None;
     for name in known {
         let mut score = distance(&wanted, &plain(name));
-        for (dot, _) in name.match_indices('.') {
+        for (dot, _) in name.match_indices(['.', '_']) {
             score = score.min(distance(&wanted, &plain(&name[dot + 1..])) + 1);
         }
         if unknown.contains('.') && name.contains('.') {

@@ -46,6 +46,7 @@ pub(super) fn check_support(layers: &mut Layers) {
 pub(super) fn check_relations(layers: &mut Layers) {
     pong_before_ping(layers);
     windows_hold_queues(layers);
+    positions_need_history(layers);
     personal_namespace_exists(layers);
     disk_has_a_path(layers);
     tls_is_whole(layers, "http_server.tls");
@@ -211,6 +212,20 @@ fn windows_hold_queues(layers: &mut Layers) {
         layers.warnings.push(format!(
             "{section}.window_bytes is {window}; expected at least client.queue_max_size ({queue} bytes): \
              a subscriber there counts as slow at {window} bytes"
+        ));
+    }
+}
+
+/// There are no offsets to hear of where no history is kept; v6 takes this, too.
+fn positions_need_history(layers: &mut Layers) {
+    let in_vain = |options: &Value| options["force_positioning"] == true && options["history_size"] == 0;
+    let tree = layers.tree();
+    let default = ("channel.without_namespace".to_owned(), &tree["channel"]["without_namespace"]);
+    let named = tree["channel"]["namespaces"].as_array().into_iter().flatten().enumerate();
+    let named = named.map(|(index, table)| (format!("channel.namespaces[{index}]"), table));
+    for (section, _) in std::iter::once(default).chain(named).filter(|(_, options)| in_vain(options)) {
+        layers.warnings.push(format!(
+            "{section}.force_positioning is true; it has no effect without history_size and history_ttl"
         ));
     }
 }

@@ -7,6 +7,7 @@ use super::layers::Layers;
 use super::*;
 
 mod changes;
+mod environment;
 
 /// Loads `file` (its first line is its name, the rest its text), `environment` and `flags` (`name=value`), and
 /// compares warnings and errors with `expected`, a line each; the directory of the file is left out.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tidegate_core::call::{Call, SubscribeCall};
 use tidegate_core::outbox::Handle;
 use tidegate_core::registry::Entered;
-use tidegate_core::request::{ConnectRequest, Connected, Response, StreamPosition};
+use tidegate_core::request::{ConnectRequest, Connected, Response, SubscribeRequest};
 use tidegate_core::transport::Connection;
 use tidegate_core::{Channel, Client, ClientInfo, Disconnect, Identity, SubscribeGrant};
 
@@ -23,7 +23,8 @@ use crate::time::{ttl, unix_millis};
 pub(super) struct Connecting {
     pub(super) connected: Connected,
     pub(super) todo: VecDeque<SubscribeCall>,
-    pub(super) positions: BTreeMap<Channel, StreamPosition>,
+    /// Where the client would recover from, and how it would have it, by channel.
+    pub(super) wishes: BTreeMap<Channel, SubscribeRequest>,
     /// What is read from when the reply is on its way.
     pub(super) made: Vec<Made>,
     /// Connections of the same user whose end the application is told of before.
@@ -118,9 +119,8 @@ impl<C: Connection> Driver<C> {
             node: if session.is_empty() { String::new() } else { app.node.id.clone() },
             time: if settings.server_time { unix_millis() } else { 0 },
         };
-        let positions = request.subs.into_iter().filter_map(|(c, s)| Some((c, s.recover?))).collect();
-        let todo = identity.channels.into();
-        self.connect_next(Box::new(Connecting { connected, todo, positions, made: Vec::new(), before }), now);
+        let (todo, wishes) = (identity.channels.into(), request.subs);
+        self.connect_next(Box::new(Connecting { connected, todo, wishes, made: Vec::new(), before }), now);
     }
 
     /// Makes the next server-side subscription of a connect request, or answers it.
@@ -152,9 +152,16 @@ impl<C: Connection> Driver<C> {
         if self.subscriptions.len() >= self.app.settings().channel_limit {
             return self.close(CHANNEL_LIMIT, now);
         }
-        let recover = connecting.positions.remove(&call.channel);
-        let wanted =
-            Wanted { channel: call.channel.clone(), recover, request: None, by: By::Identity(connecting) };
+        let wish = connecting.wishes.remove(&call.channel);
+        let delta = wish.as_ref().is_some_and(|wish| wish.delta);
+        let wanted = Wanted {
+            channel: call.channel.clone(),
+            recover: wish.and_then(|wish| wish.recover),
+            request: None,
+            delta,
+            by_token: call.by_token,
+            by: By::Identity(connecting),
+        };
         self.grant_server_side(wanted, client, call);
     }
 

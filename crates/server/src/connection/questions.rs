@@ -21,8 +21,12 @@ pub(super) async fn publish(
     subscribed: bool,
 ) -> Result<Response, Refusal> {
     let grant = app.authenticator().publish(client, &channel, &data, subscribed).await?;
+    let data = grant.data.unwrap_or(data);
+    if data.is_empty() && !grant.empty {
+        return Err(ClientError::BAD_REQUEST.into());
+    }
     let publication = Publication {
-        data: grant.data.unwrap_or(data),
+        data,
         version: grant.version,
         info: Some(client.info.clone()),
         time: unix_millis(),

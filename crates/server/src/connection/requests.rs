@@ -13,7 +13,7 @@ use tidegate_core::{Channel, ClientError, Disconnect, Identity, Refreshed, Refus
 
 use super::connecting::CHANNEL_LIMIT;
 use super::questions::{history, presence, publish, refusal};
-use super::subscribing::{By, Wanted};
+use super::subscribing::{By, INSUFFICIENT_STATE, Wanted};
 use super::{Driver, EXPIRED, Phase};
 use crate::time::ttl;
 
@@ -154,6 +154,10 @@ impl<C: Connection> Driver<C> {
                 if refreshed.expired {
                     return self.close(EXPIRED, now);
                 }
+                if refreshed.channels.is_some_and(|channels| self.subscriptions.differ_from(&channels)) {
+                    // The client connects again, with the new token.
+                    return self.close(INSUFFICIENT_STATE, now);
+                }
                 self.expire_at(refreshed.expire_at, now);
                 self.renew(refreshed.info.as_ref(), refreshed.meta.as_ref(), now);
                 let client = self.client.as_ref().map(|client| client.id.clone()).unwrap_or_default();
@@ -189,7 +193,9 @@ impl<C: Connection> Driver<C> {
                 }
                 let recover = call.recover_since.clone();
                 let recover = recover.map(|(offset, epoch)| StreamPosition { offset, epoch });
-                let wanted = Wanted { channel: call.channel.clone(), recover, request: None, by: By::Call };
+                let channel = call.channel.clone();
+                let wanted =
+                    Wanted { channel, recover, request: None, delta: false, by_token: false, by: By::Call };
                 self.grant_server_side(wanted, client, SubscribeCall::clone(&call));
             }
             Call::Unsubscribe { channel, why } => self.unsubscribe(&channel, &why),

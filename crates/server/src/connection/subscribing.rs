@@ -26,6 +26,10 @@ pub(super) struct Wanted {
     pub(super) channel: Channel,
     pub(super) recover: Option<StreamPosition>,
     pub(super) request: Option<SubscribeRequest>,
+    /// The client takes deltas.
+    pub(super) delta: bool,
+    /// The client's token names it.
+    pub(super) by_token: bool,
     pub(super) by: By,
 }
 
@@ -53,7 +57,7 @@ pub(super) struct Made {
     pub(super) policy: Arc<dyn Backpressure>,
 }
 
-const INSUFFICIENT_STATE: Disconnect = Disconnect::new(3010, "insufficient state");
+pub(super) const INSUFFICIENT_STATE: Disconnect = Disconnect::new(3010, "insufficient state");
 const UNSUBSCRIBED: Disconnect = Disconnect::new(2000, "server unsubscribe");
 const INSUFFICIENT: Disconnect = Disconnect::new(2500, "insufficient state");
 
@@ -73,17 +77,18 @@ impl<C: Connection> Driver<C> {
                 Ok(grant)
             };
             let grant = grant.await;
-            let channel = request.channel.clone();
-            let recover = request.recover.clone();
-            Step::Granted(
-                Box::new(Wanted { channel, recover, request: Some(request), by: By::Client }),
-                grant,
-            )
+            let (channel, recover, delta) = (request.channel.clone(), request.recover.clone(), request.delta);
+            let request = Some(request);
+            let wanted = Wanted { channel, recover, request, delta, by_token: false, by: By::Client };
+            Step::Granted(Box::new(wanted), grant)
         }));
     }
 
     /// Takes the cursor, and reads the history up to it where the channel has one.
-    pub(super) fn granted(&mut self, wanted: Box<Wanted>, grant: SubscribeGrant, now: Instant) {
+    pub(super) fn granted(&mut self, mut wanted: Box<Wanted>, grant: SubscribeGrant, now: Instant) {
+        if grant.auto_recover {
+            wanted.recover.get_or_insert_default();
+        }
         let filter = wanted.filter().cloned();
         if filter.is_some() && !grant.filter {
             return self.not_subscribed(*wanted, ClientError::BAD_REQUEST.into(), now);
@@ -100,7 +105,8 @@ impl<C: Connection> Driver<C> {
                 Err(_) => continue,
             }
         };
-        if !grant.history.is_kept() {
+        // Who does not rely on offsets is told none.
+        if !grant.history.is_kept() || !(grant.positioned || grant.recoverable) {
             return self.read(*wanted, &grant, lane, History::default(), now);
         }
         let app = self.app.clone();
@@ -143,11 +149,12 @@ impl<C: Connection> Driver<C> {
             recoverable: grant.recoverable,
             positioned: grant.positioned || grant.recoverable,
             position: history.top.clone(),
-            delta: grant.delta && request.is_some_and(|request| request.delta),
+            delta: grant.delta && wanted.delta,
             // Beyond the router's bound, the log brings more than is wanted.
             filter: wanted.filter().filter(|_| self.filters_itself(lane)).cloned(),
             join_leave: grant.join_leave,
             data: grant.data.clone(),
+            was_recovering: wanted.recover.is_some(),
             notices: grant.notices,
             ..Default::default()
         };
@@ -155,7 +162,9 @@ impl<C: Connection> Driver<C> {
         if let Some(recover) = recover {
             let limit = self.app.settings().recovery_limit;
             recovery(&mut subscribed, recover, grant.cache, wanted.filter(), history, limit);
-            if !subscribed.recovered && request.is_some_and(|request| request.refuse_unrecoverable) {
+            let refuses =
+                |request: &SubscribeRequest| request.refuse_unrecoverable && request.recover.is_some();
+            if !subscribed.recovered && request.is_some_and(refuses) {
                 self.outbox.detach(lane);
                 return self.not_subscribed(wanted, ClientError::UNRECOVERABLE_POSITION.into(), now);
             }
@@ -175,6 +184,7 @@ impl<C: Connection> Driver<C> {
             client_refresh: grant.client_refresh,
             prolonging: false,
             server_side: !matches!(wanted.by, By::Client),
+            by_token: wanted.by_token,
             known,
         });
         self.app.meters.subscriptions.increment(1);
@@ -276,12 +286,12 @@ fn recovery(
     history: History,
     limit: usize,
 ) {
-    subscribed.was_recovering = true;
     let History { mut publications, top } = history;
     let wanted = |one: &Publication| filter.is_none_or(|filter| filter.matches(one.tags.as_deref()));
     if cache {
-        // The newest is all that counts, whatever the client had; unless it has that already.
-        subscribed.recovered = !publications.is_empty();
+        // The newest is all that counts, whatever the client had; unless it has that already. If that is no longer
+        // kept, only who has it has recovered.
+        subscribed.recovered = !publications.is_empty() || (from.offset > 0 && *from == top);
         let newest = publications.into_iter().find(wanted);
         let has = from.epoch == top.epoch && from.offset <= top.offset;
         let has = |one: &Publication| has && one.offset <= from.offset && from.offset > 0;

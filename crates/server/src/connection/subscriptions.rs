@@ -22,6 +22,8 @@ pub(super) struct Held {
     pub(super) expire_at: i64,
     /// The server made it: it ends with the connection, not alone.
     pub(super) server_side: bool,
+    /// The client's token names it.
+    pub(super) by_token: bool,
     /// The client prolongs its life itself.
     pub(super) client_refresh: bool,
     /// It is being asked whether its life goes on.
@@ -85,6 +87,13 @@ impl Subscriptions {
 
     pub(super) fn take(&mut self) -> Vec<Held> {
         std::mem::take(&mut self.all)
+    }
+
+    /// Whether these are other channels than the client's token named when it connected: one of them is not
+    /// subscribed to, or one that the token named is not among them.
+    pub(super) fn differ_from(&self, channels: &[Channel]) -> bool {
+        channels.iter().any(|channel| self.get(channel).is_none())
+            || self.all.iter().any(|held| held.by_token && !channels.contains(&held.channel))
     }
 
     /// Stops reading all of them; they are still known, until the connection leaves.

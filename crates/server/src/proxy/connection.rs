@@ -120,7 +120,7 @@ impl Proxy {
             expire_at,
             info: self.either(b64info, info)?,
             meta: meta.as_deref().map(payload::raw),
-            expired: false,
+            ..Refreshed::default()
         })
     }
 
@@ -181,6 +181,7 @@ impl Proxy {
             expire_at: moment(sub.expire_at.unwrap_or_default()),
             recover_since: None,
             overrides: sub.r#override.map(Overrides::from).unwrap_or_default(),
+            by_token: false,
         })
     }
 }

@@ -47,13 +47,16 @@ impl Authenticator for Rules {
     ) -> Result<PublishGrant, Refusal> {
         let namespace = self.named_by_client(channel)?;
         let options = namespace.publish_options();
-        if let Some(proxy) = &namespace.proxies.publish {
-            return Ok(published(proxy.publish(client, channel, data).await?, options));
-        }
-        if !self.allows_publish(client, subscribed, &namespace.options) {
-            return Err(ClientError::PERMISSION_DENIED.into());
-        }
-        Ok(PublishGrant { options, ..PublishGrant::default() })
+        let grant = match &namespace.proxies.publish {
+            Some(proxy) => published(proxy.publish(client, channel, data).await?, options),
+            None if self.allows_publish(client, subscribed, &namespace.options) => {
+                PublishGrant { options, ..PublishGrant::default() }
+            }
+            None => return Err(ClientError::PERMISSION_DENIED.into()),
+        };
+        namespace.check(grant.data.as_ref().unwrap_or(data))?;
+        // What it may be has been said.
+        Ok(PublishGrant { empty: true, ..grant })
     }
 
     async fn history(
@@ -121,6 +124,7 @@ fn published(answer: Published, options: PublishOptions) -> PublishGrant {
     PublishGrant {
         data: answer.data,
         version: answer.version,
+        empty: false,
         options: PublishOptions {
             history,
             tags: answer.tags.or(options.tags),

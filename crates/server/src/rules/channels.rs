@@ -11,6 +11,10 @@ impl Channels for Rules {
         Self::publish_options(self, channel)
     }
 
+    fn check(&self, channel: &Channel, data: &[u8]) -> Result<(), ClientError> {
+        self.namespaces.of(channel.as_str())?.check(data)
+    }
+
     fn history(&self, channel: &Channel) -> Result<HistoryBounds, ClientError> {
         let bounds = self.history_bounds(channel)?;
         if bounds.is_kept() { Ok(bounds) } else { Err(ClientError::NOT_AVAILABLE) }

@@ -10,6 +10,7 @@ use tidegate_core::transport::Peer;
 use tidegate_core::{Channel, Client, ClientContext, ClientError, Disconnect, Identity, Refreshed, Refusal};
 
 use super::Rules;
+use super::namespace::Namespace;
 use crate::proxy::{Origin, Proxy};
 use crate::token::{ConnectToken, TokenError};
 
@@ -22,9 +23,12 @@ impl Rules {
         peer: &Peer,
         now: i64,
     ) -> Result<Identity, Refusal> {
+        let mut asked = true;
         let mut identity = if !request.token.is_empty() {
             self.identify_by_token(&request.token, now).await?
         } else if let Some(proxy) = &self.proxies.connect {
+            // The backend heard of them, and has said which.
+            asked = false;
             self.identify_by_proxy(proxy, request, peer, now).await?
         } else if let Some(user) = self.user_of_header(peer) {
             Identity { user: user.into(), ..Identity::default() }
@@ -39,6 +43,9 @@ impl Rules {
             if identity.channels.iter().all(|call| call.channel != channel) {
                 identity.channels.push(server_side(channel, Bytes::new(), Bytes::new()));
             }
+        }
+        if asked {
+            self.add_wanted(&mut identity, request)?;
         }
         identity.context = self.proxies.kept.as_ref().map(|wanted| {
             let kept: ClientContext = Arc::new(Origin::of(peer, &request.headers, wanted));
@@ -73,7 +80,45 @@ impl Rules {
         check_expiry(token.expire_at, now)?;
         let expire_at = if self.insecure { 0 } else { token.expire_at };
         let meta = Some(token.meta).filter(|meta| !meta.is_empty());
-        Ok(Refreshed { expire_at, info: token.info, meta, expired: false })
+        let channels = token.channels.into_iter().map(|named| Channel::new(named.channel)).collect();
+        Ok(Refreshed { expire_at, info: token.info, meta, expired: false, channels: Some(channels) })
+    }
+
+    /// Has the server subscribe the client to what it wants to be subscribed to, where it could subscribe itself, without
+    /// a token and without anybody's being asked. What it may not have is left out.
+    ///
+    /// # Errors
+    /// 3501 for a namespace that is not known.
+    fn add_wanted(&self, identity: &mut Identity, request: &ConnectRequest) -> Result<(), Refusal> {
+        for channel in request.subs.keys() {
+            let namespace = match self.named_by_client(channel) {
+                Ok(namespace) => namespace,
+                Err(error) if error.code == ClientError::UNKNOWN_CHANNEL.code => {
+                    return Err(BAD_REQUEST.into());
+                }
+                Err(_) => continue,
+            };
+            let known = identity.channels.iter().any(|call| call.channel == *channel);
+            if !known && self.lets_in(&identity.user, namespace, channel) {
+                identity.channels.push(server_side(channel.clone(), Bytes::new(), Bytes::new()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the options and the channel's name alone let a user in.
+    fn lets_in(&self, user: &str, namespace: &Namespace, channel: &Channel) -> bool {
+        let options = &namespace.options;
+        if self.namespaces.is_private(channel.as_str()) || namespace.proxies.subscribe.is_some() {
+            return false;
+        }
+        match self.namespaces.users(channel.as_str()).filter(|_| options.allow_user_limited_channels) {
+            Some(users) => users.contains(user),
+            None => {
+                options.allow_subscribe_for_client
+                    && (!user.is_empty() || options.allow_subscribe_for_anonymous)
+            }
+        }
     }
 
     async fn identify_by_token(&self, token: &str, now: i64) -> Result<Identity, Refusal> {
@@ -86,6 +131,7 @@ impl Rules {
         let ConnectToken { user, info, meta, channels, .. } = token;
         let calls = channels.into_iter().map(|named| SubscribeCall {
             overrides: named.overrides,
+            by_token: true,
             ..server_side(Channel::new(named.channel), named.info, named.data)
         });
         Ok(Identity {
@@ -160,7 +206,15 @@ pub(super) fn check_expiry(expire_at: i64, now: i64) -> Result<(), ClientError> 
 }
 
 fn server_side(channel: Channel, info: Bytes, data: Bytes) -> SubscribeCall {
-    SubscribeCall { channel, info, data, expire_at: 0, recover_since: None, overrides: Overrides::default() }
+    SubscribeCall {
+        channel,
+        info,
+        data,
+        expire_at: 0,
+        recover_since: None,
+        overrides: Overrides::default(),
+        by_token: false,
+    }
 }
 
 /// What a client is told whose connection token was not accepted.

@@ -1,7 +1,6 @@
 //! What the channels of one namespace are like.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use regex::Regex;
 use tidegate_core::broker::PublishOptions;
@@ -9,10 +8,11 @@ use tidegate_core::{
     Backpressure, ClientError, CloseConnection, EndSubscription, HistoryBounds, Lag, LatestPerKey,
     SkipToLatest, SkipToOldest, Window,
 };
+use tidegate_protocol::is_json;
 
 use super::error::{RulesError, expression};
 use super::proxies::ChannelProxies;
-use crate::config::{self, ChannelOptions};
+use crate::config::{self, ChannelOptions, DataFormat};
 
 /// The options of a namespace, ready to be asked for each channel.
 pub(super) struct Namespace {
@@ -20,6 +20,7 @@ pub(super) struct Namespace {
     /// What the part of a name behind the namespace must match.
     pub(super) expression: Option<Regex>,
     pub(super) history: HistoryBounds,
+    pub(super) format: DataFormat,
     /// Who is asked what clients may do.
     pub(super) proxies: ChannelProxies,
     policies: Policies,
@@ -29,20 +30,45 @@ impl Namespace {
     pub(super) fn new(
         section: &str,
         options: &ChannelOptions,
-        meta_ttl: Duration,
+        channels: &config::Channels,
         policies: &Policies,
     ) -> Result<Self, RulesError> {
         let history = HistoryBounds {
             size: options.history_size,
             ttl: options.history_ttl,
-            meta_ttl: options.history_meta_ttl.unwrap_or(meta_ttl),
+            meta_ttl: options.history_meta_ttl.unwrap_or(channels.history_meta_ttl),
+        };
+        let format = match options.publication_data_format {
+            DataFormat::Default => channels.publication_data_format,
+            own => own,
         };
         check_history(section, options, &history)?;
         let text = options.channel_regex.as_deref();
         let expression =
             text.map(|text| expression(&format!("{section}.channel_regex"), text)).transpose()?;
         let proxies = ChannelProxies::default();
-        Ok(Self { options: options.clone(), expression, history, proxies, policies: policies.clone() })
+        Ok(Self {
+            options: options.clone(),
+            expression,
+            history,
+            format,
+            proxies,
+            policies: policies.clone(),
+        })
+    }
+
+    /// Checks what is to be published.
+    ///
+    /// # Errors
+    /// 107 for what the format does not allow.
+    pub(super) fn check(&self, data: &[u8]) -> Result<(), ClientError> {
+        let sound = match self.format {
+            DataFormat::Default => !data.is_empty(),
+            DataFormat::Json => is_json(data),
+            DataFormat::JsonObject => data.trim_ascii_start().starts_with(b"{") && is_json(data),
+            DataFormat::Binary => true,
+        };
+        if sound { Ok(()) } else { Err(ClientError::BAD_REQUEST) }
     }
 
     pub(super) fn publish_options(&self) -> PublishOptions {
@@ -139,10 +165,13 @@ fn check_history(section: &str, options: &ChannelOptions, history: &HistoryBound
         };
         return wrong(key, "0", &format!("more, because {other} is set: there is no history without both"));
     }
-    let needs = "false without history_size and history_ttl";
-    match history.is_kept() {
-        false if options.force_recovery => wrong("force_recovery", "true", needs),
-        false if options.force_positioning => wrong("force_positioning", "true", needs),
-        _ => Ok(()),
+    if options.force_recovery && !history.is_kept() {
+        return wrong("force_recovery", "true", "false without history_size and history_ttl");
     }
+    let cache = options.force_recovery && options.force_recovery_mode == config::RecoveryMode::Cache;
+    if options.auto_cache_recover && !cache {
+        let expected = "false without force_recovery and without force_recovery_mode cache";
+        return wrong("auto_cache_recover", "true", expected);
+    }
+    Ok(())
 }

@@ -23,14 +23,13 @@ pub(super) struct Namespaces {
 impl Namespaces {
     pub(super) fn new(channels: &Channels, behind: Lag) -> Result<Self, RulesError> {
         let policies = Policies::new(behind);
-        let meta_ttl = channels.history_meta_ttl;
         let default = &channels.without_namespace;
         let named = channels.namespaces.iter().map(|(name, options)| {
             let section = format!("channel.namespaces.{name}");
-            Ok((name.clone(), Namespace::new(&section, options, meta_ttl, &policies)?))
+            Ok((name.clone(), Namespace::new(&section, options, channels, &policies)?))
         });
         Ok(Self {
-            default: Namespace::new("channel.without_namespace", default, meta_ttl, &policies)?,
+            default: Namespace::new("channel.without_namespace", default, channels, &policies)?,
             named: named.collect::<Result<_, RulesError>>()?,
             max_length: channels.max_length,
             private_prefix: channels.private_prefix.clone(),

@@ -170,7 +170,9 @@ impl Hooks for Rules {
             return Ok(Bytes::new());
         }
         if calls.default.is_none() && calls.named.values().all(Option::is_none) {
-            return Err(ClientError::NOT_AVAILABLE.into());
+            // Where one method is there, others are not found; where none is, calls are not available.
+            let ping = calls.ping.is_some();
+            return Err(if ping { ClientError::METHOD_NOT_FOUND } else { ClientError::NOT_AVAILABLE }.into());
         }
         let namespace = method.split_once(&*calls.boundary).filter(|_| !calls.boundary.is_empty());
         let proxy = match namespace {

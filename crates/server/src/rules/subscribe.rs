@@ -90,7 +90,7 @@ impl Rules {
             None => grant.policy,
         };
         Ok(SubscribeGrant {
-            delta: request.delta && options.allowed_delta_types.contains(&DeltaType::Fossil),
+            delta: request.delta && grant.delta,
             filter: options.allow_tags_filter,
             expire_at: permission.expire_at,
             client_refresh: permission.client_refresh,
@@ -192,10 +192,11 @@ fn grant(namespace: &Namespace, overrides: &Overrides, asked: Asked) -> Subscrib
         positioned: positioned && kept,
         recoverable: recoverable && kept,
         cache: options.force_recovery_mode == RecoveryMode::Cache,
+        auto_recover: options.auto_cache_recover,
         announce: overrides.join_leave.unwrap_or(options.join_leave),
         join_leave: pushed || asked.join_leave,
         presence: overrides.presence.unwrap_or(options.presence),
-        delta: false,
+        delta: options.allowed_delta_types.contains(&DeltaType::Fossil),
         filter: false,
         expire_at: 0,
         client_refresh: false,

@@ -22,3 +22,4 @@ mod streams;
 mod takeover;
 mod together;
 mod vanishing;
+mod wire;

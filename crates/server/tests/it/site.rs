@@ -194,6 +194,7 @@ pub(crate) fn call(channel: &str) -> SubscribeCall {
         expire_at: 0,
         recover_since: None,
         overrides: Default::default(),
+        by_token: false,
     }
 }
 

@@ -121,5 +121,6 @@ pub(crate) fn call(channel: &Channel) -> SubscribeCall {
         expire_at: 0,
         recover_since: None,
         overrides: Default::default(),
+        by_token: false,
     }
 }

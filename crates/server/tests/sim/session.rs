@@ -267,13 +267,15 @@ impl Session {
         let world = self.world.clone();
         let plan = &world.plan.channels[channel];
         let from = world.grant(&id, channel).ok_or("subscribed without being allowed to")?;
-        let kept = plan.history.is_kept();
+        // Who does not rely on offsets is told none.
+        let kept = plan.history.is_kept() && (plan.positioned || plan.recoverable);
         if result.positioned != (plan.positioned || plan.recoverable)
             || result.recoverable != plan.recoverable
             || result.epoch.is_empty() == kept
         {
             return Err(format!("a subscribe result of another kind of channel: {result:?}"));
         }
+        let asked = recover.is_some();
         let recover = recover.filter(|_| plan.recoverable);
         let top = result.publications.last().map_or(result.offset, |publication| publication.offset);
         let epoch: Arc<str> = result.epoch.as_str().into();
@@ -285,7 +287,10 @@ impl Session {
             return Err(format!("a position of {top}; expected between {least} and {most}"));
         }
         match &recover {
-            None if result.was_recovering || result.recovered || !result.publications.is_empty() => {
+            None if (result.was_recovering && !asked)
+                || result.recovered
+                || !result.publications.is_empty() =>
+            {
                 return Err("recovered, and nobody had asked".into());
             }
             None => {}

@@ -252,15 +252,18 @@ fn a_publish_reply_follows_its_channel_and_a_refusal_does_too() {
 }
 
 #[test]
-fn publishing_nothing_is_refused_and_the_session_goes_on() {
-    let refusal = r#"< {"id":2,"error":{"code":107,"message":"bad request"}}"#;
+fn whether_nothing_may_be_published_is_the_channel_s_to_say() {
     check_open(&[
-        (Receive(r#"{"id":2,"publish":{"channel":"a"}}"#), refusal),
-        (
-            Receive("{\"id\":2,\"publish\":{\"channel\":\"a\"}}\n{\"id\":3,\"rpc\":{}}"),
-            &format!("{refusal}; rpc  "),
-        ),
+        (Receive(r#"{"id":2,"publish":{"channel":"a"}}"#), "publish a "),
+        (Answer(Ok(Response::Published)), r#"< {"id":2,"publish":{}} after a"#),
     ]);
+}
+
+#[test]
+fn channels_of_a_connect_request_are_checked() {
+    check("", &[(Receive(r#"{"id":1,"connect":{"subs":{"":{}}}}"#), BAD)]);
+    check("", &[(Receive(r#"{"id":1,"connect":{"subs":{"a":{"delta":"xdelta"}}}}"#), BAD)]);
+    check("", &[(Receive(r#"{"id":1,"connect":{"subs":{"a":{"delta":"fossil"}}}}"#), "connect")]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn check(flags: &str, user: &str, channel: &str, expected: &str) {
     let (rules, client, channel) = (rules(flags), client(user), Channel::from(channel));
     let mut said = Vec::new();
     for subscribed in [false, true] {
-        said.push(code(&wait(rules.publish(&client, &channel, &Default::default(), subscribed))));
+        said.push(code(&wait(rules.publish(&client, &channel, &"1".into(), subscribed))));
         said.push(code(&wait(rules.history(&client, &channel, subscribed))));
         said.push(code(&wait(rules.presence(&client, &channel, subscribed))));
     }
@@ -51,7 +51,7 @@ fn publish_history_and_presence() {
 #[track_caller]
 fn check_name(flags: &str, channel: &str, expected: &str) {
     let rules = rules(&format!("+allow_publish_for_client chat+allow_publish_for_client=true {flags}"));
-    let outcome = wait(rules.publish(&client("ann"), &channel.into(), &Default::default(), false));
+    let outcome = wait(rules.publish(&client("ann"), &channel.into(), &"1".into(), false));
     assert_eq!(code(&outcome), expected, "{flags} {channel}");
 }
 

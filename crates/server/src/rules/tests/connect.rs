@@ -73,6 +73,61 @@ fn channels_of_the_server() {
 }
 
 #[test]
+fn a_client_may_want_to_be_subscribed() {
+    #[track_caller]
+    fn check(flags: &str, user: &str, wanted: &str, expected: &str) {
+        let subs = wanted.split_whitespace().map(|name| (name.into(), subscribe_to(name))).collect();
+        let token =
+            if user.is_empty() { String::new() } else { token(json!({"sub": user, "channels": ["own"]})) };
+        let flags = format!("client.allow_anonymous_connect_without_token {flags}");
+        let request = ConnectRequest { token, subs, ..Default::default() };
+        let outcome = wait(rules(&flags).connect(&request, &Peer::default()));
+        let said = match &outcome {
+            Ok(identity) => {
+                let names = identity.channels.iter();
+                names
+                    .map(|call| format!("{}{}", call.channel, if call.by_token { "!" } else { "" }))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            }
+            Err(_) => code(&outcome),
+        };
+        assert_eq!(said, expected, "{flags} {user} {wanted}");
+    }
+    check("", "ann", "a", "own!");
+    check("+allow_subscribe_for_client", "ann", "a b own", "own! a b");
+    check("+allow_subscribe_for_client", "", "a b", "");
+    check("+allow_subscribe_for_client +allow_subscribe_for_anonymous", "", "a b", "a b");
+    // What takes a token of its own, or is another user's, is left out.
+    check("+allow_subscribe_for_client", "ann", "$a chat:x b", "own! b");
+    let limited = "+allow_subscribe_for_client +allow_user_limited_channels";
+    check(limited, "ann", "x#bob x#ann,bob", "own! x#ann,bob");
+    check("+allow_user_limited_channels", "ann", "x#ann y", "own! x#ann");
+    check("+allow_subscribe_for_client", "ann", "ä b", "own! b");
+    check("+allow_subscribe_for_client", "ann", "none:x b", "3501");
+    let personal = "client.subscribe_to_user_personal_channel.enabled +allow_subscribe_for_client";
+    check(personal, "ann", "#ann a", "own! #ann a");
+    // It needs no permission of a development mode's: what the options say counts.
+    check("client.insecure", "ann", "a", "own!");
+}
+
+#[test]
+fn a_refresh_token_says_which_channels_it_names() {
+    let named = |claims: Value| {
+        let refreshed = wait(rules("").refresh(&client("ann"), &token(claims))).expect("a good token");
+        refreshed
+            .channels
+            .expect("a token names some, or none")
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(named(json!({"sub": "ann", "channels": ["b", "a"]})), ["b", "a"]);
+    assert_eq!(named(json!({"sub": "ann", "subs": {"c": {}}})), ["c"]);
+    assert!(named(json!({"sub": "ann"})).is_empty());
+}
+
+#[test]
 fn refreshes() {
     #[track_caller]
     fn check(token: &str, expected: &str) {

@@ -224,6 +224,7 @@ fn the_server_subscribes() {
             expire_at: 0,
             recover_since: None,
             overrides,
+            by_token: false,
         };
         let outcome = wait(rules(flags).subscribe_server_side(&client(""), &call));
         assert_eq!(outcome.as_ref().map_or_else(|_| code(&outcome), words), expected, "{flags} {channel}");
