@@ -42,7 +42,9 @@ const PROTOBUF: Format = Format::new(1);
 impl Subscription for ChannelSubscription {
     fn write(&mut self, entry: &Entry, contiguous: bool, out: &mut Batch) {
         let form = match entry.kind() {
-            Kind::Publication(publication) if self.has(publication) || !self.wants(publication) => return,
+            Kind::Publication(publication) if self.is_known(publication) || !self.wants(publication) => {
+                return;
+            }
             Kind::Publication(publication) if self.delta => self.patched(entry, publication, contiguous),
             Kind::Publication(_) => self.form(entry),
             Kind::Join(_) | Kind::Leave(_) if self.join_leave => self.form(entry),
@@ -70,6 +72,15 @@ impl Subscription for ChannelSubscription {
         }
     }
 
+    fn has(&self, entry: &Entry) -> bool {
+        match entry.kind() {
+            Kind::Publication(publication) => self.is_known(publication),
+            // Of no concern, and so in nobody's way.
+            Kind::Join(_) | Kind::Leave(_) => !self.join_leave,
+            _ => false,
+        }
+    }
+
     fn continuous(&self) -> bool {
         self.continuous
     }
@@ -90,7 +101,7 @@ impl ChannelSubscription {
     }
 
     /// Whether the client has the publication already.
-    fn has(&self, publication: &Publication) -> bool {
+    fn is_known(&self, publication: &Publication) -> bool {
         publication.offset > 0
             && publication.offset <= self.floor
             && publication.epoch.as_deref().is_none_or(|epoch| *epoch == *self.epoch)

@@ -8,6 +8,7 @@ mod filters;
 mod floods;
 mod health;
 mod history;
+mod late;
 mod metrics;
 mod ordering;
 mod panics;
