@@ -19,6 +19,7 @@ mod replaced;
 mod site;
 mod slow;
 mod socket;
+mod stopping;
 mod streams;
 mod takeover;
 mod together;
