@@ -89,7 +89,7 @@ impl Capacity {
             memory,
         };
         let trusted = Trusted::new(config.http_server.trusted_proxies.iter().copied());
-        let http = Limits { connections, per_network, trusted, ..Limits::default() };
-        Self { caps, http, warnings }
+        let idle_timeout = config.http_server.idle_timeout;
+        Self { caps, http: Limits { connections, per_network, trusted, idle_timeout }, warnings }
     }
 }

@@ -163,7 +163,14 @@ impl<C: Connection> Driver<C> {
         let protocol = app.protocols.iter().find(|protocol| protocol.accepts(&peer));
         let session = protocol.expect("a server has a protocol for everybody").session(&peer, now);
         io.set_binary(session.binary());
-        let outbox = Outbox::new(Limits { behind: app.settings().connection_behind, ..Default::default() });
+        let settings = app.settings();
+        let limits = Limits {
+            control: settings.control_queue,
+            behind: settings.connection_behind,
+            ..Default::default()
+        };
+        drop(settings);
+        let outbox = Outbox::new(limits);
         Self {
             _seat: app.roster.enter(outbox.handle()),
             outbox,
