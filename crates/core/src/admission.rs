@@ -134,6 +134,12 @@ impl Admission {
         self.state.lock().most
     }
 
+    /// How many more descriptors the system has for clients; 0 where nobody knows.
+    pub fn spare_descriptors(&self) -> usize {
+        let state = self.state.lock();
+        state.caps.descriptors.map_or(0, |most| most.saturating_sub(state.live))
+    }
+
     /// What is admitted now.
     pub fn caps(&self) -> Caps {
         self.state.lock().caps

@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::budget::Budget;
 use crate::fanout::Fanout;
 use crate::outbox::Wake;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, order};
 use crate::{Channel, Entry, Filter, Kind, Position, Window};
 
 pub use cursor::{Cause, Cursor, Gap};
@@ -32,7 +32,7 @@ pub struct Log {
     /// Only publications that match it are appended, by whoever appends; `None`: all.
     filter: Option<Filter>,
     window: Window,
-    state: Mutex<State>,
+    state: Mutex<State, order::Log>,
     fanout: Arc<Fanout>,
     budget: Arc<Budget>,
     owner: Option<Weak<dyn Owner>>,

@@ -2,8 +2,8 @@
 //!
 //! Nothing here waits: a call's future is ready when it is first polled; but for a journal, where there is one.
 //! Lock order: a key's cell, then a stream, then whatever [`Deliver`] takes (the log) and whatever
-//! [`Journal::submit`] does. The locks of the maps are leaves, never held while another is waited for, and never
-//! while something is delivered.
+//! [`Journal::submit`] does. The locks of the maps are never held while another is waited for, and never while
+//! something is delivered; only the sweep takes others under that of a map of streams.
 
 mod journaled;
 mod keys;

@@ -207,7 +207,7 @@ impl Outbox {
             attached.cursor.hold_publishers(policy.holds_publishers());
             attached.policy = policy;
             // It parks at once if nothing was appended meanwhile, without a turn.
-            if attached.cursor.park() {
+            if attached.cursor.park() || attached.skip_known() && attached.cursor.park() {
                 attached.queued = false;
             } else {
                 attached.queued = true;

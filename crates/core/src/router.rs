@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 
 use crate::log::Owner;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, order};
 use crate::{Budget, Channel, Fanout, Figures, Filter, Kind, Log, Window};
 
 /// Finds the logs of a channel.
@@ -85,7 +85,7 @@ pub struct ExactRouter {
 }
 
 /// A part of the map.
-type Shard = Mutex<HashMap<Channel, Logs>>;
+type Shard = Mutex<HashMap<Channel, Logs>, order::LogMap>;
 
 /// A channel's logs; there is one at least.
 #[derive(Clone, Default)]

@@ -26,6 +26,13 @@ pub trait Subscription: Send {
         None
     }
 
+    /// Whether the subscriber can do without `entry`, because the reply that began the subscription brought it or
+    /// stood for it. Asked, before the first is written, of what was appended while the subscription was made:
+    /// such entries count neither as read nor as missed.
+    fn has(&self, _entry: &Entry) -> bool {
+        false
+    }
+
     /// Whether the subscriber relies on the stream's offsets: it is then ended at a
     /// [`Kind::Break`](crate::Kind::Break) rather than read over it, and where its policy would skip.
     fn continuous(&self) -> bool {

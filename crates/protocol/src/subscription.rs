@@ -42,7 +42,9 @@ const PROTOBUF: Format = Format::new(1);
 impl Subscription for ChannelSubscription {
     fn write(&mut self, entry: &Entry, contiguous: bool, out: &mut Batch) {
         let form = match entry.kind() {
-            Kind::Publication(publication) if self.has(publication) || !self.wants(publication) => return,
+            Kind::Publication(publication) if self.is_known(publication) || !self.wants(publication) => {
+                return;
+            }
             Kind::Publication(publication) if self.delta => self.patched(entry, publication, contiguous),
             Kind::Publication(_) => self.form(entry),
             Kind::Join(_) | Kind::Leave(_) if self.join_leave => self.form(entry),
@@ -77,11 +79,20 @@ impl Subscription for ChannelSubscription {
         if self.floor > 0 {
             // Offsets rise, and a life of the stream that is over does not come back: behind a publication
             // that the client does not have there is none that it has.
-            if self.has(first.publication()?) {
+            if self.is_known(first.publication()?) {
                 return None;
             }
         }
         Some(u32::from(self.join_leave) << 1 | u32::from(self.encoding == Encoding::Protobuf))
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        match entry.kind() {
+            Kind::Publication(publication) => self.is_known(publication),
+            // Of no concern, and so in nobody's way.
+            Kind::Join(_) | Kind::Leave(_) => !self.join_leave,
+            _ => false,
+        }
     }
 
     fn continuous(&self) -> bool {
@@ -104,7 +115,7 @@ impl ChannelSubscription {
     }
 
     /// Whether the client has the publication already.
-    fn has(&self, publication: &Publication) -> bool {
+    fn is_known(&self, publication: &Publication) -> bool {
         publication.offset > 0
             && publication.offset <= self.floor
             && publication.epoch.as_deref().is_none_or(|epoch| *epoch == *self.epoch)

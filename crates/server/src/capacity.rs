@@ -89,6 +89,7 @@ impl Capacity {
             memory,
         };
         let trusted = Trusted::new(config.http_server.trusted_proxies.iter().copied());
-        Self { caps, http: Limits { connections, per_network, trusted }, warnings }
+        let idle_timeout = config.http_server.idle_timeout;
+        Self { caps, http: Limits { connections, per_network, trusted, idle_timeout }, warnings }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) fn routes(config: &Config, handle: &Handle, table: &mut Table) -> Res
     let websocket = WebSocket {
         handshake_timeout: config.websocket.handshake_timeout,
         message_size_limit: config.websocket.message_size_limit,
+        max_fragments: config.websocket.fragment_limit,
         allowed_origins: origins.clone(),
         ..Default::default()
     };

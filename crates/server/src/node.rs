@@ -158,6 +158,8 @@ pub(crate) fn routes(
             key: config.http_api.key.clone(),
             insecure: config.http_api.insecure,
             errors: config.http_api.error_mode,
+            body_limit: config.http_api.max_request_body_size,
+            body_timeout: config.http_api.body_timeout,
             channels: rules.clone(),
             ..Default::default()
         };
@@ -212,6 +214,7 @@ pub(crate) fn settings(config: &Config, http: http::Limits) -> Settings {
             entries: client.connection_queue_max_entries.map_or(u64::MAX, |most| most.get() as u64),
             bytes: client.connection_queue_max_size.map_or(u64::MAX, |most| most.get() as u64),
         },
+        control_queue: client.reply_queue_max_size,
         publish_wait_limit: config.channel.publish_wait_limit,
         write_timeout: config.websocket.write_timeout,
         stalled_close_delay: client.stalled_close_delay,

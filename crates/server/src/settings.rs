@@ -23,6 +23,9 @@ pub struct Settings {
     /// How far behind all subscriptions of a connection may be together. 16,384 entries and 4 MiB: what four
     /// windows hold, and four subscriptions may be behind.
     pub connection_behind: Lag,
+    /// Bytes of replies and other control messages that wait for a client at which no more of its commands are
+    /// done. 64 KiB: some 500 replies.
+    pub control_queue: usize,
     /// How long a publisher may wait for room at most, whatever it asks for. 10 s: below the time-outs of HTTP
     /// clients and proxies.
     pub publish_wait_limit: Duration,
@@ -97,7 +100,11 @@ impl Settings {
 
     /// What a connection's outbox is bound by.
     pub(crate) fn outbox(&self) -> Arc<outbox::Limits> {
-        Arc::new(outbox::Limits { behind: self.connection_behind, ..Default::default() })
+        Arc::new(outbox::Limits {
+            control: self.control_queue,
+            behind: self.connection_behind,
+            ..Default::default()
+        })
     }
 }
 
@@ -110,6 +117,7 @@ impl Default for Settings {
             queue_max_size: 1 << 20,
             queue_max_entries: None,
             connection_behind: tidegate_core::outbox::Limits::default().behind,
+            control_queue: tidegate_core::outbox::Limits::default().control,
             publish_wait_limit: Duration::from_secs(10),
             write_timeout: Duration::from_secs(1),
             stalled_close_delay: Duration::from_secs(30),

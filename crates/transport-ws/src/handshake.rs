@@ -5,7 +5,7 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{HOST, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, Uri};
 use tidegate_core::transport::Peer;
 
@@ -19,6 +19,11 @@ pub fn origin_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
         (Some(origin), None) => origins.allow(Some(origin.to_str().unwrap_or_default())),
         (Some(_), Some(_)) => origins.allow_any(),
     }
+}
+
+/// Whether the request names its host, once: RFC 9112 §3.2 has every other one of HTTP/1.1 refused.
+pub(crate) fn names_host(headers: &HeaderMap) -> bool {
+    headers.get_all(HOST).iter().count() == 1
 }
 
 /// The first subprotocol in the client's order that the server knows.

@@ -22,6 +22,9 @@ pub enum Rejection {
     /// `Sec-WebSocket-Key` is not 16 bytes of Base64, or is not there once.
     #[error("expected a Sec-WebSocket-Key of 16 bytes")]
     Key,
+    /// `Host` is not there, or not once (RFC 9112 §3.2).
+    #[error("expected one Host header")]
+    Host,
     /// What came is not a request that could be read.
     #[error("not a request for a WebSocket")]
     Malformed,
@@ -52,7 +55,7 @@ impl Rejection {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::NotUpgrade | Self::Version => StatusCode::UPGRADE_REQUIRED,
-            Self::Key | Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::Key | Self::Host | Self::Malformed => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Path => StatusCode::NOT_FOUND,

@@ -192,6 +192,9 @@ fn check<'a>(
     if version != Version::HTTP_11 {
         return Err(Rejection::HttpVersion);
     }
+    if !handshake::names_host(headers) {
+        return Err(Rejection::Host);
+    }
     if !has_token(headers, CONNECTION, "upgrade") || !has_token(headers, UPGRADE, "websocket") {
         return Err(Rejection::NotUpgrade);
     }

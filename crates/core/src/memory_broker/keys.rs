@@ -8,8 +8,8 @@ use crate::Channel;
 use crate::journal::RestoredKey;
 use crate::request::StreamPosition;
 use crate::seeded::Seeded;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, order};
 
 /// The idempotency keys of late, with what their first publication gave.
 pub(super) struct Keys {
@@ -20,7 +20,7 @@ pub(super) struct Keys {
 }
 
 /// What became of the first publication with a key.
-pub(super) type Cell = Mutex<First>;
+pub(super) type Cell = Mutex<First, order::KeyCell>;
 
 /// What became of the first publication with a key.
 #[derive(Default)]

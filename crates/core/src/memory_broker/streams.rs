@@ -6,8 +6,8 @@ use super::Figures;
 use super::stream::Stream;
 use crate::journal::Restored;
 use crate::seeded::Seeded;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, order};
 use crate::{Channel, HistoryBounds};
 
 /// All streams, by channel.
@@ -20,7 +20,7 @@ pub(super) struct Streams {
 }
 
 struct Shard {
-    slots: Mutex<HashMap<Channel, Slot, Seeded>>,
+    slots: Mutex<HashMap<Channel, Slot, Seeded>, order::StreamMap>,
     streams: AtomicUsize,
     publications: AtomicUsize,
     bytes: AtomicUsize,
@@ -31,7 +31,7 @@ struct Shard {
 struct Slot {
     /// References are only taken under the lock of the shard: whoever has that lock and the only one may
     /// remove the stream, and nobody then goes on with a stream that is not in the map.
-    stream: Option<Arc<Mutex<Stream>>>,
+    stream: Option<Arc<Mutex<Stream, order::Stream>>>,
     subscribed: bool,
 }
 
@@ -154,7 +154,7 @@ impl Shard {
         }
     }
 
-    fn stream(&self, channel: &Channel, new: impl FnOnce() -> Stream) -> Arc<Mutex<Stream>> {
+    fn stream(&self, channel: &Channel, new: impl FnOnce() -> Stream) -> Arc<Mutex<Stream, order::Stream>> {
         let mut slots = self.slots.lock();
         if let Some(stream) = slots.get(channel).and_then(|slot| slot.stream.clone()) {
             return stream;

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::batch::{Batch, What};
-use crate::log::{Behind, Cause, Cursor, Gap, Kept};
+use crate::log::{Behind, Cause, Cursor, Fetched, Gap, Kept};
 use crate::{Backpressure, Entry, Lag, Position, Subscription};
 
 /// A subscription's path through an outbox. A lane's name is never used twice.
@@ -209,6 +209,28 @@ impl Attached {
 
     pub(super) fn behind(&self) -> Behind {
         self.cursor.behind()
+    }
+
+    /// Goes on behind what the subscriber has already; false if that is nothing.
+    pub(super) fn skip_known(&mut self) -> bool {
+        let mut at = self.filled;
+        while let (Fetched::Run(run), ..) = self.cursor.fetch(&at) {
+            // What the window has trimmed meanwhile may have been known or not: it counts.
+            if run.from() > at.sequence {
+                break;
+            }
+            let known = |sequence: &u64| self.subscription.has(run.entry(*sequence));
+            let to = (run.from()..run.to()).find(|sequence| !known(sequence)).unwrap_or(run.to());
+            at = run.before(to);
+            if to < run.to() {
+                break;
+            }
+        }
+        let known = at.sequence > self.filled.sequence;
+        self.cursor.advance(at);
+        self.filled = at;
+        self.fresh = at.sequence;
+        known
     }
 
     /// Leaves out what lies before `to`, with a gap notice.

@@ -23,7 +23,8 @@ use crate::{
 /// Plays `script` on an outbox and compares what a client reads, by lines, and what the connection is told,
 /// in angle brackets.
 ///
-/// Steps: `sub a [continuous|deaf]` (each lane reads the log of its name), `pub a COUNT [SIZE]`, `put a KEY
+/// Steps: `sub a [continuous|deaf]` (each lane reads the log of its name), `reserve a` and `attach a KNOWN` (the
+/// same in two steps, for a subscriber that has the first so many publications already), `pub a COUNT [SIZE]`, `put a KEY
 /// [COUNT] [SIZE]` (the same, with a key), `break a`, `policy oldest|latest|keys|end|close` (of later lanes),
 /// `reply TEXT [a]`, `write BYTES` (one batch, of which the socket takes so much), `drain` (all there is),
 /// `leave a`, `end a`, `judge SECONDS`, `stalled`, `health`, `well`, `close CODE`,
@@ -69,6 +70,8 @@ struct Plain {
     name: String,
     continuous: bool,
     deaf: bool,
+    /// It has so many of the channel's first publications already.
+    known: usize,
 }
 
 impl Subscription for Plain {
@@ -82,6 +85,13 @@ impl Subscription for Plain {
         if !self.deaf {
             out.message(&format!("{}-{}", self.name, gap.publications()).into());
         }
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        let number = entry.publication().and_then(|publication| {
+            str::from_utf8(&publication.data).ok()?.strip_prefix(&*self.name)?.parse::<usize>().ok()
+        });
+        number.is_some_and(|number| number <= self.known)
     }
 
     fn continuous(&self) -> bool {
@@ -116,12 +126,22 @@ impl Bench {
             "sub" => {
                 let log = self.log(step[1]).0.clone();
                 let word = step.get(2).copied().unwrap_or_default();
-                let subscription =
-                    Plain { name: step[1].into(), continuous: word == "continuous", deaf: word == "deaf" };
+                let (continuous, deaf) = (word == "continuous", word == "deaf");
+                let subscription = Plain { name: step[1].into(), continuous, deaf, known: 0 };
                 match self.outbox.subscribe(&log, Box::new(subscription), self.policy.clone()) {
                     Ok(lane) => drop(self.lanes.insert(step[1].into(), lane)),
                     Err(end) => self.say(&format!("{end:?}")),
                 }
+            }
+            "reserve" => {
+                let log = self.log(step[1]).0.clone();
+                let lane = self.outbox.reserve(&log).expect("the log goes on");
+                self.lanes.insert(step[1].into(), lane);
+            }
+            "attach" => {
+                let (name, known) = (step[1].into(), number(2, 0));
+                let subscription = Plain { name, continuous: false, deaf: false, known };
+                self.outbox.attach(lane(self, step[1]), Box::new(subscription), self.policy.clone());
             }
             "pub" => self.publish(step[1], None, number(2, 1), number(3, 0)),
             "put" => self.publish(step[1], Some(step[2].into()), number(3, 1), number(4, 0)),
@@ -234,6 +254,20 @@ fn window(entries: usize) -> Window {
 
 const WIDE: Window =
     Window { entries: 4096, bytes: 2 << 20, age: Duration::from_secs(60), keys: 0, key_bytes: 0 };
+
+#[test]
+fn what_a_subscriber_has_already_is_not_missed() {
+    let begin = "reserve a; pub a 2;";
+    check(SkipToOldest, window(3), &format!("{begin} pub a 1; attach a 2; pub a 3; drain"), "a-1 a4 a5 a6");
+    check(SkipToOldest, window(3), &format!("{begin} attach a 2; pub a 4; drain"), "a-1 a4 a5 a6");
+    check(SkipToOldest, WIDE, &format!("{begin} attach a 2; pub a 1; drain"), "a3");
+    check(SkipToOldest, WIDE, &format!("{begin} attach a 0; drain"), "a1 a2");
+    // Nor does it weigh when a policy judges how far behind the subscriber is.
+    let beyond = Lag { entries: 2, bytes: 1 << 20 };
+    check(EndSubscription { beyond }, WIDE, &format!("{begin} attach a 2; pub a 2; drain"), "a3 a4");
+    // What the window trimmed before it could be looked at counts: nobody knows what it was.
+    check(SkipToOldest, window(1), &format!("{begin} attach a 2; pub a 1; drain"), "a-2 a3");
+}
 
 #[test]
 fn publications_come_in_order() {
@@ -467,7 +501,7 @@ fn a_reserved_lane_loses_nothing_and_says_nothing() {
     bench.step(&["pub", "a", "2"]);
     bench.step(&["drain"]);
     assert_eq!(bench.said(), "");
-    let plain = Plain { name: "a".into(), continuous: false, deaf: false };
+    let plain = Plain { name: "a".into(), continuous: false, deaf: false, known: 0 };
     bench.outbox.attach(lane, Box::new(plain), Arc::new(SkipToOldest));
     bench.step(&["drain"]);
     assert_eq!(bench.said(), "a1 a2");

@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use tidegate_core::ClientError;
 
-use super::{Api, Authorized, Fault, METHODS, NOT_FOUND, Rejected, TURN, Work, field, json, malformed, read};
+use super::{Api, Authorized, Fault, METHODS, NOT_FOUND, Rejected, TURN, Work, field, malformed, read};
 
 /// Does the commands, in their order; if they are `parallel`, [`TURN`] at a time. All are read before the
-/// first is done: a batch with a malformed command does nothing.
+/// first is done: a batch with a malformed command does nothing. They are read again when their turn comes,
+/// and each reply is written when it is there: of 100,000 commands only those being done take more than
+/// their text.
 pub(super) async fn batch(
     State(api): State<Arc<Api>>,
     _: Authorized,
@@ -27,41 +29,47 @@ pub(super) async fn batch(
     let body = read(&api, &headers, body).await?;
     let field::Object(batch) =
         serde_json::from_slice::<field::Object<Batch<'_>>>(&body).map_err(|e| malformed("the body", &e))?;
-    let mut commands = Vec::with_capacity(batch.commands.len());
-    for (i, command) in batch.commands.iter().enumerate() {
-        commands.push(Step::read(i, command)?);
+    for (n, turn) in batch.commands.chunks(READ).enumerate() {
+        for (i, command) in turn.iter().enumerate() {
+            Step::read(n * READ + i, command)?;
+        }
+        tokio::task::yield_now().await;
     }
-    let parallel = batch.parallel;
-    let mut replies = Vec::with_capacity(commands.len());
-    let mut commands = commands.into_iter();
-    while !commands.as_slice().is_empty() {
-        let turn = commands.by_ref().take(TURN);
-        if parallel {
-            replies.extend(join_all(turn.map(|step| step.run(&api))).await);
+    let mut replies = Replies::new();
+    for (n, turn) in batch.commands.chunks(TURN).enumerate() {
+        let steps = turn.iter().zip(n * TURN..).map(|(command, i)| Step::read(i, command));
+        if batch.parallel {
+            let steps = steps.collect::<Result<Vec<_>, _>>()?;
+            for reply in join_all(steps.into_iter().map(|step| step.run(&api))).await {
+                replies.add(&reply)?;
+            }
         } else {
-            for step in turn {
-                replies.push(step.run(&api).await);
+            for step in steps {
+                replies.add(&step?.run(&api).await)?;
             }
         }
         tokio::task::yield_now().await;
     }
-    Ok(json(&Replies { replies }))
+    Ok(replies.into_response())
 }
+
+/// Commands that are only read before other tasks have their turn: some 500 µs.
+const READ: usize = 512;
 
 #[derive(Deserialize)]
 struct Batch<'a> {
     #[serde(borrow, default, deserialize_with = "commands")]
-    commands: Vec<Fields<'a>>,
+    commands: Vec<&'a RawValue>,
     #[serde(default, deserialize_with = "field::or_zero")]
     parallel: bool,
 }
 
-/// A command by its method: `{"publish":{…}}`. A method that is `null` is absent.
-type Fields<'a> = BTreeMap<Cow<'a, str>, Option<&'a RawValue>>;
-
-fn commands<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Fields<'de>>, D::Error> {
+fn commands<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de RawValue>, D::Error> {
     field::or_zero(deserializer)
 }
+
+/// A command by its method: `{"publish":{…}}`. A method that is `null` is absent.
+type Fields<'a> = BTreeMap<Cow<'a, str>, Option<&'a RawValue>>;
 
 /// A command that was read. Its work is `None` if there is no such method.
 struct Step {
@@ -70,7 +78,9 @@ struct Step {
 }
 
 impl Step {
-    fn read(i: usize, fields: &Fields<'_>) -> Result<Self, Rejected> {
+    fn read(i: usize, command: &RawValue) -> Result<Self, Rejected> {
+        let fields: Fields<'_> = serde_json::from_str(command.get())
+            .map_err(|error| malformed(&format!("commands[{i}]"), &error))?;
         let given = |name: &str| fields.get(name).copied().flatten();
         let mut found =
             METHODS.iter().filter_map(|(method, prepare)| Some((*method, prepare, given(method)?)));
@@ -96,9 +106,28 @@ impl Step {
     }
 }
 
-#[derive(Serialize)]
-struct Replies {
-    replies: Vec<Reply>,
+/// The reply to all, as far as it is written.
+struct Replies(Vec<u8>);
+
+impl Replies {
+    fn new() -> Self {
+        Self(b"{\"replies\":[".to_vec())
+    }
+
+    fn add(&mut self, reply: &Reply) -> Result<(), Rejected> {
+        if self.0.last() != Some(&b'[') {
+            self.0.push(b',');
+        }
+        serde_json::to_writer(&mut self.0, reply).map_err(|error| {
+            tracing::error!(%error, "API: a reply cannot be written as JSON");
+            Rejected(StatusCode::INTERNAL_SERVER_ERROR, String::new())
+        })
+    }
+
+    fn into_response(mut self) -> Response {
+        self.0.extend_from_slice(b"]}");
+        ([(header::CONTENT_TYPE, "application/json")], self.0).into_response()
+    }
 }
 
 /// What came of a command: `{"publish":{…}}` or `{"error":{…}}`.

@@ -74,6 +74,9 @@ pub struct Client {
     /// windows.
     #[serde(deserialize_with = "form::limit")]
     pub connection_queue_max_entries: Option<NonZeroUsize>,
+    /// Bytes of control messages that wait for a client at which no more of its commands are done; at least
+    /// 1024. 64 KiB: some 500 replies.
+    pub reply_queue_max_size: usize,
     /// Time between refreshes of presence and checks for expired subscriptions.
     #[serde(deserialize_with = "form::duration")]
     pub presence_update_interval: Duration,

@@ -253,7 +253,8 @@ fn integer(name: &str, last: &str) -> Kind {
     let (min, max) = match (name, last) {
         // Less would not hold one small publication and the frames around it.
         ("client.queue_max_size", _) | (_, "window_bytes") => (4096, i64::MAX),
-        ("client.read_ahead_size", _) => (1024, i64::MAX),
+        ("client.read_ahead_size" | "client.reply_queue_max_size", _) => (1024, i64::MAX),
+        ("websocket.fragment_limit", _) => (1, u32::MAX.into()),
         ("client.stalled_min_bytes", _) => (1, i64::MAX),
         ("channel.max_length", _) => (1, i64::from(u16::MAX)),
         ("client.channel_limit", _) => (1, i64::MAX),
@@ -326,6 +327,7 @@ const BYTES: &[&str] = &[
     "queue_max_size",
     "stalled_min_bytes",
     "read_ahead_size",
+    "reply_queue_max_size",
     "window_bytes",
     "memory_limit",
     "max_length",
@@ -351,6 +353,8 @@ const POSITIVE_DURATIONS: &[&str] = &[
     "presence_update_interval",
     "write_timeout",
     "handshake_timeout",
+    "idle_timeout",
+    "body_timeout",
     "window_age",
 ];
 

@@ -37,6 +37,10 @@ pub struct HttpServer {
     pub connection_limit: Bound,
     /// Those from one address; derived from `connection_limit`.
     pub ip_connection_limit: Bound,
+    /// Time a connection has to say something, to shake hands by TLS, to send headers, and to ask again. 10s:
+    /// a mobile client's request takes three round trips of a second at worst.
+    #[serde(deserialize_with = "form::duration")]
+    pub idle_timeout: Duration,
 }
 
 /// `*.tls`: TLS of a listener.
@@ -65,6 +69,11 @@ pub struct HttpApi {
     pub external: bool,
     /// Whether to accept requests without a key.
     pub insecure: bool,
+    /// Largest request body, in bytes. 8 MiB: a broadcast to 100,000 channels fits.
+    pub max_request_body_size: usize,
+    /// Time a body has to come. 30s: 8 MiB over 2 Mbit/s.
+    #[serde(deserialize_with = "form::duration")]
+    pub body_timeout: Duration,
     /// How errors are answered.
     pub error_mode: ErrorMode,
 }
@@ -94,6 +103,8 @@ pub struct WebSocket {
     pub write_timeout: Duration,
     /// Largest message from a client, in bytes. 64 KiB: a flood of them must not be the node's memory.
     pub message_size_limit: usize,
+    /// Fragments of one message, empty ones included; at least 1. 128: 512 bytes each of the largest message.
+    pub fragment_limit: u32,
     /// Time a client has to finish the handshake. 10s: as long as it then has to send connect.
     #[serde(deserialize_with = "form::duration")]
     pub handshake_timeout: Duration,

@@ -24,14 +24,13 @@ use super::{Port, Routes, Tls};
 use crate::app::App;
 use crate::time::now;
 
-/// How long a peer may take to shake hands by TLS, to send a request's headers, or to send another request.
-/// 10 s, as for a WebSocket's handshake.
-const HEADERS: Duration = Duration::from_secs(10);
 /// Most bytes of a request's headers, and of what is buffered of its body.
 const BUFFER: usize = 16 * 1024;
 /// How long a request may still take when everything else has stopped, and a stream whose client has ended. 1 s: one that comes byte by byte must
 /// not keep the server.
 const GRACE: Duration = Duration::from_secs(1);
+/// Connections accepted before other tasks have their turn. 16: serving them so far takes about a millisecond.
+const ACCEPTS: usize = 16;
 /// What those are told for whom there is no place. To come again after a second: who is silent has gone by then.
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -71,12 +70,19 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
     let shared = Shared { tls, routes, places: places.clone(), stop: stop.clone() };
     let tasks = TaskTracker::new();
     let mut acceptor = Acceptor::new(listener);
+    let mut accepted = 0;
     loop {
         let (stream, address) = tokio::select! {
             accepted = acceptor.accept() => accepted,
             () = stop.cancelled() => break,
         };
-        match enter(&places, address.ip()).await {
+        accepted += 1;
+        if accepted % ACCEPTS == 0 {
+            // A fleet that comes back at once is let in at the pace at which it is served: whoever is there
+            // already has a turn between two of its ranks.
+            yield_now().await;
+        }
+        match enter(&places, &app, address.ip()).await {
             Ok(place) => {
                 tasks.spawn(connection(stream, address, place, shared.clone()));
             }
@@ -96,14 +102,16 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
 }
 
 /// A place for a connection that has come, perhaps that of another.
-async fn enter(places: &Arc<Places>, address: IpAddr) -> Result<Arc<Place>, Crowded> {
-    let entered = match places.enter(address, now(), false) {
+async fn enter(places: &Arc<Places>, app: &App, address: IpAddr) -> Result<Arc<Place>, Crowded> {
+    // Half of what clients leave: there may be another port.
+    let spare = app.admission.spare_descriptors() / 2;
+    let entered = match places.enter(address, now(), spare, false) {
         Err(Crowded::Hasty) => {
             // Many come at once, and accepting runs ahead. The requests of those who have come already are
             // looked at first: once for the runtime to hear of them, once for their tasks to read them.
             yield_now().await;
             yield_now().await;
-            places.enter(address, now(), true)
+            places.enter(address, now(), spare, true)
         }
         entered => entered,
     };
@@ -122,10 +130,23 @@ async fn connection(stream: TcpStream, address: SocketAddr, place: Arc<Place>, s
     // A stream that is not read shows early, as with WebSockets.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(BUFFER as u32);
-    let Some(tls) = shared.tls.clone() else { return requests(stream, address, place, shared).await };
-    // Boxed, so that a connection does not keep room for it.
+    let idle_timeout = shared.places.idle_timeout();
+    tokio::select! {
+        biased;
+        ready = stream.readable() => if ready.is_err() { return },
+        () = place.given_up() => {
+            tracing::debug!(%address, "http: silent, and given up for another connection");
+            return;
+        }
+        () = shared.stop.cancelled() => return,
+        () = tokio::time::sleep(idle_timeout) => return,
+    }
+    // Boxed, like all that follows: a peer that says nothing costs neither buffers nor room for them.
+    let Some(tls) = shared.tls.clone() else {
+        return Box::pin(requests(stream, address, place, shared)).await;
+    };
     let shaken = tokio::select! {
-        shaken = Box::pin(tls.shake_hands(stream, HEADERS)) => shaken,
+        shaken = Box::pin(tls.shake_hands(stream, idle_timeout)) => shaken,
         () = place.given_up() => {
             tracing::debug!(%address, "TLS handshake given up for another connection");
             return;
@@ -133,7 +154,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, place: Arc<Place>, s
         () = shared.stop.cancelled() => return,
     };
     match shaken {
-        Ok(stream) => requests(stream, address, place, shared).await,
+        Ok(stream) => Box::pin(requests(stream, address, place, shared)).await,
         Err(error) => {
             metrics::counter!("tidegate_refused_total", "cause" => "tls").increment(1);
             tracing::debug!(%error, %address, "TLS handshake failed");
@@ -147,6 +168,7 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let Shared { routes, places, stop, .. } = shared;
+    let idle_timeout = places.idle_timeout();
     let asker = place.clone();
     let over = CancellationToken::new();
     let hold = Hold { place: place.clone(), over: over.clone() };
@@ -162,7 +184,7 @@ where
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(BUFFER);
+    http.timer(TokioTimer::new()).header_read_timeout(idle_timeout).max_buf_size(BUFFER);
     let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let done = tokio::select! {

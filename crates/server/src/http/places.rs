@@ -13,18 +13,30 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use super::Trusted;
 
 /// How many connections an HTTP port holds that are no clients: those that ask something, those that have
-/// not asked yet, and those kept open for another request. A WebSocket leaves them with its upgrade.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// not asked yet, and those kept open for another request; and for how long. A WebSocket leaves them with its
+/// upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// In all, per port; `None` is unlimited. A connection over it takes the place of the one that has been
     /// silent longest, in the network that holds most: peers that connect and say nothing cannot keep out
-    /// those that ask.
+    /// those that ask. Where all have just come, as when a fleet of clients comes back at once, it has a place
+    /// beyond the limit as long as there are descriptors which no client uses.
     pub connections: Option<usize>,
     /// From one network, per port, trusted proxies excepted; `None` is unlimited. A connection over it
     /// takes the place of the silent one of its own network.
     pub per_network: Option<usize>,
     /// The reverse proxies that are believed.
     pub trusted: Trusted,
+    /// How long a connection may take to say something, to shake hands by TLS, to send a request's headers, and
+    /// to ask again. 10 s, as for a WebSocket's handshake.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let idle_timeout = Duration::from_secs(10);
+        Self { connections: None, per_network: None, trusted: Trusted::default(), idle_timeout }
+    }
 }
 
 /// The connections of an HTTP port.
@@ -90,6 +102,10 @@ pub(super) enum Crowded {
 
 /// How long a connection may be silent before it is given up without a second look. 1 s.
 const HASTE: Duration = Duration::from_secs(1);
+/// How long one that has not asked yet may be silent where there are descriptors to spare. 5 s: a mobile
+/// client's TCP, TLS and request take three round trips of a second at worst, and a fleet that comes back at once
+/// is slow itself.
+const ARRIVAL: Duration = Duration::from_secs(5);
 /// How long a request may take before it may be given up for another. 10 s: the API answers in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -98,11 +114,16 @@ impl Places {
         Arc::new(Self { limits, state: Mutex::default() })
     }
 
+    pub(super) fn idle_timeout(&self) -> Duration {
+        self.limits.idle_timeout
+    }
+
     pub(super) fn trusted(&self) -> &Trusted {
         &self.limits.trusted
     }
 
-    /// A place for a peer, and whether another was given up for it; `hurry`: also one that has just come.
+    /// A place for a peer, and whether another was given up for it. `spare`: places that there may be beyond
+    /// the limit instead of giving up one that has just come; `hurry`: give up such a one, too.
     ///
     /// # Errors
     /// [`Crowded`], and nothing has changed.
@@ -110,9 +131,10 @@ impl Places {
         self: &Arc<Self>,
         address: IpAddr,
         now: Instant,
+        spare: usize,
         hurry: bool,
     ) -> Result<(Place, bool), Crowded> {
-        let Limits { connections, per_network, trusted } = &self.limits;
+        let Limits { connections, per_network, trusted, .. } = &self.limits;
         let per_network = per_network.filter(|_| !trusted.contains(address));
         let network = network(address);
         let mut state = self.lock();
@@ -124,8 +146,17 @@ impl Places {
         } else {
             None
         };
+        let roomy = state.members.len() < connections.unwrap_or(0) + spare;
+        let patience = |doing| match doing {
+            _ if hurry => Duration::ZERO,
+            Doing::Silence if roomy => ARRIVAL,
+            _ => HASTE,
+        };
         let other = match crowded {
-            Some(network) => state.give_up(network, now, hurry)?,
+            Some(network) => match state.give_up(network, now, patience) {
+                Err(Crowded::Hasty) if roomy => None,
+                given_up => given_up?,
+            },
             None => None,
         };
         let given_up = CancellationToken::new();
@@ -159,11 +190,16 @@ impl State {
         candidates.max().map(|(.., network)| network)
     }
 
-    /// Takes out the first connection of a network.
-    fn give_up(&mut self, network: IpAddr, now: Instant, hurry: bool) -> Result<Option<Member>, Crowded> {
+    /// Takes out the first connection of a network, unless it is to have more time for what it does.
+    fn give_up(
+        &mut self,
+        network: IpAddr,
+        now: Instant,
+        patience: impl Fn(Doing) -> Duration,
+    ) -> Result<Option<Member>, Crowded> {
         let first = self.networks.get(&network).and_then(|ranks| ranks.first()).copied();
         let rank = first.filter(|rank| expendable(rank, now)).ok_or(Crowded::Busy)?;
-        if !hurry && now.saturating_duration_since(rank.1) < HASTE {
+        if now.saturating_duration_since(rank.1) < patience(rank.0) {
             return Err(Crowded::Hasty);
         }
         Ok(self.remove(rank.2))

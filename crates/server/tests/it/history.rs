@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
 use tidegate_server::Settings;
-use tidegate_server::core::broker::{BrokerError, Deliver, PublishOptions, Published};
-use tidegate_server::core::request::{History, HistoryRequest, PresenceStats};
-use tidegate_server::core::{Broker, Channel, ClientInfo, HistoryBounds, Kind, MemoryBroker, Publication};
+use tidegate_server::core::{ExactRouter, SkipToOldest, Window};
 
+use crate::late::Late;
 use crate::site::{Dice, Guest, Rules, Site, settle};
 
 /// Subscribes to `news`, from `recover` on, and returns the result with the epoch checked and taken out.
@@ -152,72 +150,6 @@ async fn a_history_page_is_bounded() {
     site.end().await;
 }
 
-/// A broker that thinks before and after it reads history: publications come meanwhile.
-struct Late(MemoryBroker);
-
-#[async_trait]
-impl Broker for Late {
-    fn start(&self, deliver: Arc<dyn Deliver>) {
-        self.0.start(deliver);
-    }
-
-    async fn publish(
-        &self,
-        channel: &Channel,
-        publication: Publication,
-        options: &PublishOptions,
-        now: Instant,
-    ) -> Result<Published, BrokerError> {
-        self.0.publish(channel, publication, options, now).await
-    }
-
-    async fn announce(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), BrokerError> {
-        self.0.announce(channel, kind, now).await
-    }
-
-    async fn history(
-        &self,
-        request: &HistoryRequest,
-        bounds: &HistoryBounds,
-        now: Instant,
-    ) -> Result<History, BrokerError> {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        let history = self.0.history(request, bounds, now).await;
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        history
-    }
-
-    async fn remove_history(&self, channel: &Channel) -> Result<(), BrokerError> {
-        self.0.remove_history(channel).await
-    }
-
-    async fn add_presence(
-        &self,
-        channel: &Channel,
-        info: &Arc<ClientInfo>,
-        ttl: Duration,
-        now: Instant,
-    ) -> Result<(), BrokerError> {
-        self.0.add_presence(channel, info, ttl, now).await
-    }
-
-    async fn remove_presence(&self, channel: &Channel, client: &str) -> Result<(), BrokerError> {
-        self.0.remove_presence(channel, client).await
-    }
-
-    async fn presence(
-        &self,
-        channel: &Channel,
-        now: Instant,
-    ) -> Result<BTreeMap<Arc<str>, Arc<ClientInfo>>, BrokerError> {
-        self.0.presence(channel, now).await
-    }
-
-    async fn presence_stats(&self, channel: &Channel, now: Instant) -> Result<PresenceStats, BrokerError> {
-        self.0.presence_stats(channel, now).await
-    }
-}
-
 /// A client that comes and goes, recovers, and asserts that it got every offset once and in order.
 async fn follow(site: &Site, mut dice: Dice, last: u64, seed: u64) -> BTreeMap<u64, u64> {
     let mut got = BTreeMap::new();
@@ -257,8 +189,7 @@ async fn check_continuity(seed: u64) {
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let site = Site::start(Rules::with_history(400), |b| {
-        b.broker(Late(MemoryBroker::new(seed)))
-            .settings(Settings { recovery_limit: 400, ..Default::default() })
+        b.broker(Late::new(seed)).settings(Settings { recovery_limit: 400, ..Default::default() })
     });
     let publisher = {
         let (handle, options) = (site.handle.clone(), site.rules.options());
@@ -294,6 +225,37 @@ async fn history_and_live_meet_without_gap_or_duplicate() {
     for seed in 0..15 {
         check_continuity(seed).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_reply_stood_for_is_not_missed() {
+    let mut rules = Rules::with_history(10);
+    (rules.grant.recoverable, rules.grant.positioned) = (false, false);
+    rules.grant.policy = Arc::new(SkipToOldest);
+    let window = Window { entries: 4, ..Window::default() };
+    let site = Site::start(rules, |b| {
+        let router = |fanout, budget| ExactRouter::new(Box::new(move |_: &_| window), fanout, budget);
+        b.router(router).broker(Late::new(1))
+    });
+    let mut guest = site.client_with("ada", "tidegate_notices=true").await;
+    guest.say(r#"{"id":2,"subscribe":{"channel":"news"}}"#).await;
+    // It has its cursor, and the history is not read yet.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    for i in 1..=2 {
+        site.publish("news", i.to_string()).await;
+    }
+    assert!(guest.hear().await.starts_with(r#"{"id":2,"subscribe":"#));
+    // More than the window holds, before the subscriber reads.
+    for i in 3..=8 {
+        site.publish("news", i.to_string()).await;
+    }
+    let notice: Value = serde_json::from_str(&guest.hear().await).unwrap();
+    assert_eq!(notice["push"]["message"]["data"]["tidegate"]["gap"]["missed"], json!(2), "{notice}");
+    for i in 5..=8 {
+        let push: Value = serde_json::from_str(&guest.hear().await).unwrap();
+        assert_eq!(push["push"]["pub"]["data"], json!(i));
+    }
+    site.end().await;
 }
 
 /// The push of a subscription cannot carry publications: they follow it.

@@ -120,6 +120,9 @@ impl Incoming for WsIncoming {
 
 fn judge(request: &Request, address: SocketAddr, options: &Options) -> Result<Peer, Rejection> {
     let headers = request.headers();
+    if !handshake::names_host(headers) {
+        return Err(Rejection::Host);
+    }
     if options.path.as_ref().is_some_and(|path| path != request.uri().path()) {
         return Err(Rejection::Path);
     }

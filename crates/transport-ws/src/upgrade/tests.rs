@@ -1,6 +1,7 @@
 use super::*;
 
-const GOOD: &str = "connection: keep-alive, Upgrade
+const GOOD: &str = "host: a
+connection: keep-alive, Upgrade
 upgrade: WebSocket
 sec-websocket-version: 13
 sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
@@ -30,6 +31,8 @@ fn requests_are_judged() {
     with("keep-alive, Upgrade", "keep-alive\nconnection: upgrade", Ok(()));
     with("keep-alive, Upgrade", "keep-alive", Err(Rejection::NotUpgrade));
     with("keep-alive, Upgrade", "upgraded", Err(Rejection::NotUpgrade));
+    with("host: a\n", "", Err(Rejection::Host));
+    with("host: a", "host: a\nhost: b", Err(Rejection::Host));
     with("WebSocket", "h2c", Err(Rejection::NotUpgrade));
     with("WebSocket", "h2c, websocket", Ok(()));
     with("13", "8", Err(Rejection::Version));

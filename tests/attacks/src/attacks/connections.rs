@@ -1,5 +1,6 @@
 //! More connections than there may be.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -174,11 +175,12 @@ impl Attack for Fleet {
 
     async fn run(&self, field: &Field) -> Result<(), Failure> {
         let count = field.times(500, 5000);
-        let mut fleet = arrive(field.address, count).await;
-        field.same("subscribed at first", count, fleet.len());
+        let all = format!("{count}, others []");
+        let (mut fleet, others) = arrive(field.address, count).await;
+        field.same("subscribed at first", all.clone(), format!("{}, others {others:?}", fleet.len()));
         fleet.drain(..).for_each(Socket::kill);
-        let fleet = arrive(field.address, count).await;
-        field.same("subscribed again", count, fleet.len());
+        let (fleet, others) = arrive(field.address, count).await;
+        field.same("subscribed again", all, format!("{}, others {others:?}", fleet.len()));
         let begin = Instant::now();
         let wanted = count as u64 + 200;
         let mut live = 0;
@@ -194,8 +196,8 @@ impl Attack for Fleet {
     }
 }
 
-/// Clients that connect at once and subscribe to one of a hundred channels.
-async fn arrive(address: SocketAddr, count: usize) -> Vec<Socket> {
+/// Clients that connect at once and subscribe to one of a hundred channels; and what became of the others.
+async fn arrive(address: SocketAddr, count: usize) -> (Vec<Socket>, Vec<(String, usize)>) {
     let mut arrivals = JoinSet::new();
     for index in 0..count {
         arrivals.spawn(async move {
@@ -204,7 +206,14 @@ async fn arrive(address: SocketAddr, count: usize) -> Vec<Socket> {
             Ok::<_, std::io::Error>(socket)
         });
     }
-    arrivals.join_all().await.into_iter().flatten().collect()
+    let (mut fleet, mut others) = (Vec::new(), BTreeMap::<_, usize>::new());
+    for arrived in arrivals.join_all().await {
+        match arrived {
+            Ok(socket) => fleet.push(socket),
+            Err(error) => *others.entry(error.to_string()).or_default() += 1,
+        }
+    }
+    (fleet, others.into_iter().collect())
 }
 
 /// Without descriptors.

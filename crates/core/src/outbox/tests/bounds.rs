@@ -48,6 +48,11 @@ fn a_connection_is_bounded_over_all_its_subscriptions() {
     );
     crowded(&format!("policy close; sub a; sub b; pub a 9; pub b 2; {stalled}"), "<close 3008>");
     crowded(&format!("policy close; sub a; policy end; sub b; pub a 2; pub b 9; {stalled}"), "<b behind>");
+    // Who has not more than its share stays, even if the one that has does not go.
+    crowded(
+        &format!("policy oldest; sub a; policy end; sub b; pub a 10; pub b 1; {stalled}; drain"),
+        "a-9 a10 b1",
+    );
     // Those that skip do so at the next reading.
     crowded("policy oldest; sub a; policy end; sub b; pub b 1; pub a 10; write 0; drain", "b1 a-9 a10");
 }

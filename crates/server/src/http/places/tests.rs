@@ -3,12 +3,17 @@ use super::*;
 fn places(connections: usize, per_network: usize) -> Arc<Places> {
     let some = |n: usize| (n > 0).then_some(n);
     let trusted = Trusted::new(["192.0.2.0/24".parse().expect("a network")]);
-    Places::new(Limits { connections: some(connections), per_network: some(per_network), trusted })
+    Places::new(Limits {
+        connections: some(connections),
+        per_network: some(per_network),
+        trusted,
+        ..Limits::default()
+    })
 }
 
 fn enter(places: &Arc<Places>, address: &str, hurry: bool) -> Result<Arc<Place>, Crowded> {
     let address = address.parse().expect("an address");
-    places.enter(address, crate::time::now(), hurry).map(|(place, _)| Arc::new(place))
+    places.enter(address, crate::time::now(), 0, hurry).map(|(place, _)| Arc::new(place))
 }
 
 fn gone(place: &Place) -> bool {
@@ -93,4 +98,22 @@ async fn the_silent_go_before_those_who_have_asked() {
     pass(2).await;
     enter(&places, "10.0.0.1", false).unwrap();
     assert_eq!((gone(&publisher), gone(&silent)), (false, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_has_places_beyond_the_limit_while_there_are_descriptors() {
+    let places = places(2, 0);
+    let come = |spare| {
+        let address = "10.0.0.1".parse().expect("an address");
+        places.enter(address, crate::time::now(), spare, false).map(|(place, _)| place)
+    };
+    let fleet = [(); 4].map(|()| come(2).unwrap());
+    assert_eq!(fleet.iter().filter(|place| gone(place)).count(), 0);
+    assert_eq!(come(2).unwrap_err(), Crowded::Hasty);
+    // Who stays silent is no part of a fleet, and makes room.
+    pass(4).await;
+    drop(come(3).unwrap());
+    pass(1).await;
+    let _late = come(3).unwrap();
+    assert_eq!(fleet.iter().map(gone).collect::<Vec<_>>(), [true, false, false, false]);
 }
