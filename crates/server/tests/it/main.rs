@@ -2,6 +2,7 @@
 
 mod admission;
 mod closing;
+mod conformance;
 mod draining;
 mod ends;
 mod filters;
@@ -14,11 +15,14 @@ mod panics;
 mod port;
 mod presence;
 mod prolonging;
+mod quic;
 mod replaced;
 mod site;
 mod slow;
+mod slow_line;
 mod socket;
 mod streams;
 mod takeover;
 mod together;
 mod vanishing;
+mod wire;
