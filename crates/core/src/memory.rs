@@ -228,7 +228,7 @@ impl transport::Connection for Connection {
         self.down.poll_writable(cx)
     }
 
-    fn farewell(&self, why: &Disconnect) -> Bytes {
+    fn farewell(&mut self, why: &Disconnect) -> Bytes {
         let text = why.reason.as_bytes();
         let mut head = [0; crate::outbox::HEADER];
         let marked = mark(FAREWELL | (2 + text.len() as u32), &mut head);

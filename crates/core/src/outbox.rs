@@ -7,6 +7,7 @@ mod losses;
 mod rare;
 #[cfg(all(test, not(loom)))]
 mod tests;
+mod tracks;
 mod turn;
 
 use std::collections::VecDeque;
@@ -256,11 +257,13 @@ impl Outbox {
     }
 
     /// Adds a message to the control lane, which goes before all subscriptions; with `after`, as soon as
-    /// that lane has been read up to what its log holds now.
+    /// that lane has been read up to what its log holds now. Between the control lane and a lane with a track
+    /// there is no order.
     pub fn reply(&mut self, message: Bytes, after: Option<Lane>) {
         let message = Message { bytes: message, framed: false, first: false };
         self.control_bytes += message.weight();
         if let Some(lane) = after
+            && !self.is_tracked(lane)
             && let Some(attached) = self.lanes.get_mut(lane)
         {
             let head = attached.cursor.log().head().sequence;
@@ -296,7 +299,7 @@ impl Outbox {
         (self.first, self.control_bytes) = (None, 0);
         self.control = VecDeque::new();
         if let Some(rare) = &mut self.rare {
-            (rare.deferred, rare.rest) = Default::default();
+            (rare.deferred, rare.rest, rare.tracks) = Default::default();
         }
     }
 
@@ -307,12 +310,12 @@ impl Outbox {
 
     /// Whether no lane is known to have anything to read.
     pub fn is_idle(&self) -> bool {
-        self.control_is_empty() && self.lanes.none_ready()
+        self.control_is_empty() && self.lanes.none_ready() && !self.tracks_wait()
     }
 
     /// Whether [`Outbox::poll_fill`] would find nothing but what rings first: no message, no lane, no event.
     pub fn is_resting(&self) -> bool {
-        self.is_idle() && self.rare.as_ref().is_none_or(|rare| rare.events.is_empty())
+        self.is_idle() && !self.has_events()
     }
 
     /// Fills the empty `batch` with up to about `room` bytes: one message may go over it.
@@ -327,6 +330,7 @@ impl Outbox {
         if let Some(event) = self.collect(cx, open) {
             return Poll::Ready(Fill::Event(event));
         }
+        self.sift();
         self.fill_control(room, batch);
         while batch.len() < room && batch.ends().len() < STEPS {
             let Some(lane) = self.lanes.take_ready() else { break };
@@ -486,23 +490,31 @@ impl Outbox {
         // Those furthest behind first: when they have gone, the others may stay.
         lanes.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
         for (_, lane) in lanes {
-            let Some(attached) = self.lanes.get_mut(lane) else { continue };
-            let crowded = self.crowd.is_full(&attached.lag, &self.limits.behind);
-            let behind = Behind { stalled, crowded, ..attached.behind() };
-            match attached.policy.judge(&behind) {
-                Verdict::End => self.end(lane, End::Behind(behind)),
-                Verdict::Disconnect(why) => {
-                    self.rare().events.push_back(Event::Close(why));
-                    return;
-                }
-                // Nothing is skipped for who relies on offsets: its client recovers.
-                Verdict::SkipToLatest | Verdict::LatestPerKey if attached.subscription.continuous() => {
-                    self.end(lane, End::Behind(behind));
-                }
-                // They skip when they are read: a cursor that stands still costs nothing.
-                Verdict::Read | Verdict::SkipToLatest | Verdict::LatestPerKey => {}
+            if !self.judge_lane(lane, stalled) {
+                return;
             }
         }
+    }
+
+    /// Judges one lane that has taken nothing for `stalled`; false if that ends the connection.
+    fn judge_lane(&mut self, lane: Lane, stalled: Duration) -> bool {
+        let Some(attached) = self.lanes.get_mut(lane) else { return true };
+        let crowded = self.crowd.is_full(&attached.lag, &self.limits.behind);
+        let behind = Behind { stalled, crowded, ..attached.behind() };
+        match attached.policy.judge(&behind) {
+            Verdict::End => self.end(lane, End::Behind(behind)),
+            Verdict::Disconnect(why) => {
+                self.rare().events.push_back(Event::Close(why));
+                return false;
+            }
+            // Nothing is skipped for who relies on offsets: its client recovers.
+            Verdict::SkipToLatest | Verdict::LatestPerKey if attached.subscription.continuous() => {
+                self.end(lane, End::Behind(behind));
+            }
+            // They skip when they are read: a cursor that stands still costs nothing.
+            Verdict::Read | Verdict::SkipToLatest | Verdict::LatestPerKey => {}
+        }
+        true
     }
 
     /// What has happened to a connection that cannot write: like [`Outbox::poll_fill`], but only lets

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::outbox::Batch;
 use crate::request::{Request, Response, Subscribed};
 use crate::transport::Peer;
 use crate::{Channel, Disconnect, Health, Publication, Refusal, Subscription};
@@ -65,6 +66,18 @@ pub trait Session: Send {
 
     /// What makes messages of a channel's entries, for a subscription that stands from now on.
     fn subscription(&mut self, channel: &Channel, subscribed: &Subscribed) -> Box<dyn Subscription>;
+
+    /// The name that the client has given the request being done, by which a [track](crate::transport::Track)
+    /// for what it asks for may be named; `None` where there is none.
+    fn request_name(&self) -> Option<u64> {
+        None
+    }
+
+    /// Writes what a subscription with a track begins with: the publications that were recovered, which its
+    /// reply then does not have.
+    fn recovered(&mut self, channel: &Channel, subscribed: &Subscribed, out: &mut Batch) {
+        let _ = (channel, subscribed, out);
+    }
 
     /// The message that tells the client of something that it did not ask for; `None` where the protocol
     /// has none or the client does not want it.

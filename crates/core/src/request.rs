@@ -206,6 +206,8 @@ pub struct Subscribed {
     pub data: Bytes,
     /// The client is told of gaps.
     pub notices: bool,
+    /// It has a [track](crate::transport::Track) of its own: there nobody needs to be told the channel.
+    pub tracked: bool,
 }
 
 /// How many are subscribed to a channel.

@@ -54,7 +54,7 @@ pub trait Connection: Send + Unpin + 'static {
 
     /// The last bytes to write, framed, which tell the peer that the connection closes and why; empty
     /// where the transport has none.
-    fn farewell(&self, why: &Disconnect) -> Bytes;
+    fn farewell(&mut self, why: &Disconnect) -> Bytes;
 
     /// A native ping, framed; `None` where the transport has none.
     fn ping(&self) -> Option<Bytes> {
@@ -66,6 +66,13 @@ pub trait Connection: Send + Unpin + 'static {
     /// # Errors
     /// The connection is gone, which is as good.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Whether the peer has taken something since this was last asked, of what
+    /// [`poll_shutdown`](Connection::poll_shutdown) waits for: then it is given more time. Only for transports
+    /// whose end costs the peer what is still under way; a kernel goes on sending.
+    fn is_taking(&mut self) -> bool {
+        false
+    }
 
     /// Reads and forgets what the peer still sends, until it has closed its side. What is not read when a
     /// socket closes may cost the peer the last words that were written to it.
@@ -93,11 +100,65 @@ pub trait Connection: Send + Unpin + 'static {
         Poll::Pending
     }
 
+    /// Opens a track for a subscription that the client knows by `name`, and says which bytes it begins with;
+    /// `None` where the transport has no tracks, or no more for now: what the subscription writes then goes
+    /// where everything goes. Never waits.
+    ///
+    /// A track that is to be `behind` gives way to the others until [`hasten_track`](Connection::hasten_track).
+    fn open_track(&mut self, name: u64, behind: bool) -> Option<(Track, Bytes)> {
+        let _ = (name, behind);
+        None
+    }
+
+    /// Writes a part of the batch to a track, and says how many bytes it took.
+    ///
+    /// Where that is less than the whole batch, the waker of `cx` is woken when the track may take more; so it
+    /// is after `Pending`, which means that it took nothing.
+    ///
+    /// # Errors
+    /// [`TrackError`]
+    fn poll_write_track(
+        &mut self,
+        cx: &mut Context<'_>,
+        track: Track,
+        batch: &Batch,
+    ) -> Poll<Result<usize, TrackError>> {
+        let _ = (cx, track, batch);
+        Poll::Ready(Err(io::Error::from(io::ErrorKind::Unsupported).into()))
+    }
+
+    /// Lets a track go before those that are behind.
+    fn hasten_track(&mut self, track: Track) {
+        let _ = track;
+    }
+
+    /// Ends a track: after what it has taken, or at once, with this code, where that is a part of a message or
+    /// is not wanted any more.
+    fn close_track(&mut self, track: Track, cut: Option<u16>) {
+        let _ = (track, cut);
+    }
+
     /// Bytes that the peer has sent of a message that is not whole yet: one of the rules against a peer
     /// that sends a byte a second looks at it.
     fn unfinished(&self) -> usize {
         0
     }
+}
+
+/// A transport's own way for one lane, beside the one for everything: a QUIC stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Track(pub u32);
+
+/// Why a track takes nothing any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrackError {
+    /// The peer does not want what comes on it. Its other tracks go on.
+    #[error("the peer has stopped the track")]
+    Stopped,
+    /// The connection is gone.
+    #[error(transparent)]
+    Io(#[from] io::Error),
 }
 
 /// What a peer did.
@@ -156,7 +217,8 @@ impl ReceiveError {
 pub struct Peer {
     /// Where it connects from.
     pub address: Option<SocketAddr>,
-    /// The transport, as metrics and the application name it: `websocket`, `http_stream`, `sse`, `memory`; with
+    /// The transport, as metrics and the application name it: `websocket`, `http_stream`, `sse`, `quic`,
+    /// `webtransport`, `memory`; with
     /// `uni_` before it, where the peer only reads: `uni_websocket`.
     pub transport: &'static str,
     /// The protocol chosen in the transport's own way: a WebSocket's subprotocol, QUIC's ALPN. Empty where
@@ -185,6 +247,15 @@ pub trait Listener: Send + 'static {
     ///
     /// Cancel safe.
     fn accept(&mut self) -> impl Future<Output = Option<Self::Incoming>> + Send;
+
+    /// Stops listening, and waits until nothing is left of the connections it has brought, which have all been
+    /// dropped: for transports that have something to do after that.
+    fn close(self) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        std::future::ready(())
+    }
 }
 
 /// A peer that has knocked. Dropping it turns it away without a word.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tidegate_core::outbox::Batch;
 use tidegate_core::protocol::{Action, Protocol, Push, Session};
 use tidegate_core::request::{Connected, Request, Response, Subscribed};
 use tidegate_core::transport::Peer;
@@ -15,7 +16,7 @@ use tidegate_core::{Channel, ClientError, Health, Refusal, Subscription, filter}
 
 use crate::code::Disconnect;
 use crate::message::{self, Command, Reply};
-use crate::subscription::ChannelSubscription;
+use crate::subscription::{ChannelSubscription, recovered, write_tracked};
 use crate::{Encoding, convert};
 use heartbeat::Heartbeat;
 pub(crate) use unidirectional::bare;
@@ -403,7 +404,29 @@ impl Session for CentrifugeSession {
             brought: newest,
             notices: self.notices || subscribed.notices,
             bare: self.unidirectional,
+            tracked: subscribed.tracked,
         })
+    }
+
+    fn request_name(&self) -> Option<u64> {
+        match &self.state {
+            State::Open { pending: Some(pending), .. } => Some(pending.id.into()),
+            _ => None,
+        }
+    }
+
+    fn recovered(&mut self, channel: &Channel, subscribed: &Subscribed, out: &mut Batch) {
+        let publications = if subscribed.delta {
+            recovered(&subscribed.publications, self.encoding)
+        } else {
+            subscribed.publications.iter().map(convert::publication).collect()
+        };
+        for publication in publications {
+            match self.encoding.publication_push(channel.as_str(), &publication) {
+                Ok(push) => write_tracked(self.encoding, &push, out),
+                Err(_) => out.close(convert::disconnect(&Disconnect::INAPPROPRIATE_PROTOCOL)),
+            }
+        }
     }
 
     fn push(&mut self, push: Push<'_>) -> Option<Bytes> {

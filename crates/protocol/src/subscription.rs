@@ -1,4 +1,5 @@
 mod patches;
+mod tracked;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::message::{Join, Leave, Push};
 use crate::session::bare;
 
 pub(crate) use patches::recovered;
+pub(crate) use tracked::write as write_tracked;
 
 /// Makes pushes of a channel's entries.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct ChannelSubscription {
     pub(crate) notices: bool,
     /// The client only reads: pushes come without a reply around them.
     pub(crate) bare: bool,
+    /// It has a track of its own, where nobody needs to be told the channel.
+    pub(crate) tracked: bool,
 }
 
 // The numbers of formats: an entry is encoded once for each.
@@ -52,6 +56,8 @@ impl Subscription for ChannelSubscription {
         };
         if form.is_empty() {
             out.close(convert::disconnect(&crate::Disconnect::INAPPROPRIATE_PROTOCOL));
+        } else if self.tracked {
+            tracked::write(self.encoding, form, out);
         } else if self.bare {
             out.message(&bare(form));
         } else {
@@ -68,6 +74,9 @@ impl Subscription for ChannelSubscription {
             );
             let push = convert::message_push(Bytes::from(notice));
             let push = self.encoding.encode_push(&push).expect("the notice is JSON");
+            if self.tracked {
+                return tracked::write(self.encoding, &push, out);
+            }
             out.message(&if self.bare { bare(&push) } else { push });
         }
     }
@@ -83,7 +92,8 @@ impl Subscription for ChannelSubscription {
                 return None;
             }
         }
-        Some(u32::from(self.join_leave) << 1 | u32::from(self.encoding == Encoding::Protobuf))
+        let differences = [self.encoding == Encoding::Protobuf, self.join_leave, self.tracked];
+        Some(differences.iter().fold(0, |number, differs| number << 1 | u32::from(*differs)))
     }
 
     fn has(&self, entry: &Entry) -> bool {

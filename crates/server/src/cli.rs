@@ -35,6 +35,8 @@ pub(crate) enum Command {
     // The other names are those of v6.
     #[command(aliases = ["gentoken", "gensubtoken"])]
     Token(Box<Token>),
+    /// Make a short-lived certificate for QUIC and WebTransport in development
+    Cert(Cert),
     /// Explain a token
     #[command(name = "checktoken", alias = "checksubtoken", hide = true)]
     CheckToken(Check),
@@ -55,6 +57,23 @@ pub(crate) struct Serve {
     /// Interface [short for --http_server.address]
     #[arg(short, long, value_name = "ADDRESS")]
     pub(crate) address: Option<String>,
+}
+
+/// Make a certificate for development.
+#[derive(Debug, Args)]
+pub(crate) struct Cert {
+    /// Names and addresses beside localhost, 127.0.0.1 and ::1
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Where to write the certificate
+    #[arg(long, value_name = "FILE", default_value = "cert.pem")]
+    pub(crate) cert: PathBuf,
+    /// Where to write its private key
+    #[arg(long, value_name = "FILE", default_value = "key.pem")]
+    pub(crate) key: PathBuf,
+    /// Replace files that are there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// What to do with configuration.

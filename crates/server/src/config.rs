@@ -47,7 +47,7 @@ pub use form::Bound;
 pub use keys::{Key, Status};
 pub use listener::{
     Admin, Emulation, Endpoint, ErrorMode, HttpApi, HttpServer, HttpTransport, Quic, Tls, UniHttpTransport,
-    UniWebSocket, WebSocket,
+    UniWebSocket, WebSocket, WebTransport,
 };
 pub use problem::{ConfigErrors, Problem};
 pub use proxy::{EventProxy, HttpProxy, Proxy, ProxyTls, Rpc, RpcOptions, RpcPing};

@@ -10,6 +10,7 @@ mod requests;
 mod subscribing;
 mod subscriptions;
 mod times;
+mod tracks;
 mod writing;
 
 use std::future::{Future, poll_fn};
@@ -254,7 +255,7 @@ impl<C: Connection> Driver<C> {
             if !self.outbox.control_is_empty() {
                 self.times.control_waits(self.app.started, now);
             }
-            if turn.writes < WRITES && self.poll_write(cx, now)? {
+            if turn.writes < WRITES && (self.poll_write(cx, now)? | self.poll_tracks(now)?) {
                 turn.writes += 1;
                 idle = false;
             }
@@ -276,7 +277,8 @@ impl<C: Connection> Driver<C> {
                 break;
             }
         }
-        if turn.moved || self.stalled.is_some() || self.unfinished.is_some() {
+        let stalled = self.stalled.is_some() || self.outbox.has_tracks();
+        if turn.moved || stalled || self.unfinished.is_some() {
             self.arm(cx);
         }
         Ok(Poll::Pending)
@@ -443,6 +445,10 @@ impl<C: Connection> Driver<C> {
     fn keep_deadlines(&mut self, now: Instant) -> Poll<Disconnect> {
         match &self.phase {
             Phase::Linger(until) if *until <= now => return Poll::Ready(CLOSED),
+            Phase::Closing(why, until) if *until <= now && self.io.is_taking() => {
+                let until = now + self.app.settings().close_timeout;
+                self.phase = Phase::Closing(why.clone(), until);
+            }
             Phase::Closing(why, until) | Phase::Waiting(why, until) if *until <= now => {
                 return Poll::Ready((**why).clone());
             }

@@ -34,4 +34,5 @@ pub use settings::{DuplicateUser, Settings};
 pub use takeover::Takeover;
 pub use tidegate_core as core;
 pub use tidegate_protocol as protocol;
+pub use tidegate_transport_quic as transport_quic;
 pub use tidegate_transport_ws as transport_ws;

@@ -1,10 +1,12 @@
 //! The `tidegate` binary: reads the configuration, assembles the server from it, and runs it.
 
+mod cert;
 mod cli;
 mod clients;
 mod log;
 mod node;
 mod ports;
+mod quic;
 mod reload;
 mod signals;
 mod storage;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
             }
             Token { make, .. } => tokens::make(&make, arguments.settings),
         },
+        Command::Cert(cert) => cert::run(&cert),
         Command::CheckToken(check) => tokens::check(check, arguments.settings),
         Command::Config(Config::Check { file }) => match config::check(&file) {
             Ok(warnings) => {

@@ -19,7 +19,7 @@ use crate::clients;
 use crate::log::Log;
 use crate::ports::{self, Side, Table};
 use crate::reload::Reload;
-use crate::{signals, storage};
+use crate::{quic, signals, storage};
 
 pub(crate) type Failure = Box<dyn Error>;
 
@@ -93,6 +93,12 @@ async fn serve(start: Start) -> Result<(), Failure> {
     }
     let mut faces = Vec::new();
     let mut addresses = Vec::new();
+    let public = fronts.first().expect("there is a public port").address;
+    let mut udp = None;
+    if let Some(quic::Udp { listener, address, face }) = quic::open(&config, public, dev)? {
+        builder = builder.listen(listener);
+        udp = Some((address, face));
+    }
     for front in fronts {
         let routes = front.face.routes.clone();
         builder = builder.http(front.port, move |_| routes);
@@ -110,7 +116,11 @@ async fn serve(start: Start) -> Result<(), Failure> {
     let hangup = signals::hangup()?;
     let _pid = PidFile::write(&config)?;
     announce(&config, &addresses, dev);
-    let reload = Reload { sources, dev, values, config, rules, handle, metrics, desk, faces, log };
+    let quic = udp.map(|(address, face)| {
+        tracing::info!(%address, "serving QUIC");
+        face
+    });
+    let reload = Reload { sources, dev, values, config, rules, handle, metrics, desk, faces, quic, log };
     let stopped = tokio::select! {
         stopped = server.run(stop) => stopped,
         never = reload.run(hangup) => match never {},

@@ -53,6 +53,7 @@ pub(crate) struct Face {
 pub(crate) enum Section {
     Public,
     Internal,
+    Quic,
 }
 
 impl Section {
@@ -70,6 +71,7 @@ impl Section {
         match self {
             Self::Public => &config.http_server.tls,
             Self::Internal => &config.http_server.internal_tls,
+            Self::Quic => &config.quic.tls,
         }
     }
 
@@ -77,6 +79,7 @@ impl Section {
         match self {
             Self::Public => "http_server.tls",
             Self::Internal => "http_server.internal_tls",
+            Self::Quic => "quic.tls",
         }
     }
 
@@ -126,7 +129,7 @@ fn front(config: &Config, side: Side, name: &str, port: u16) -> Result<Front, Fa
 }
 
 /// Where to listen: everywhere, unless an interface is named.
-fn address(prefix: &str, name: &str, port: u16) -> Result<SocketAddr, Failure> {
+pub(crate) fn address(prefix: &str, name: &str, port: u16) -> Result<SocketAddr, Failure> {
     if name.is_empty() {
         // A machine without IPv6 has no such socket; `listen` would fail.
         let any = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use metrics::counter;
 use tidegate_server::config::{self, Change, Config, Loaded, Sources, Values};
+use tidegate_server::transport_ws::Origins;
 use tidegate_server::{Handle, Rules, admin, http};
 use tokio::signal::unix::Signal;
 use tracing_subscriber::EnvFilter;
@@ -13,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 use crate::log::{self, Log};
 use crate::node::{self, Failure};
 use crate::ports::Face;
+use crate::quic;
 
 /// A running server, as far as its configuration can be changed.
 pub(crate) struct Reload {
@@ -29,6 +31,7 @@ pub(crate) struct Reload {
     /// What the admin page remembers whatever is reloaded.
     pub(crate) desk: admin::Desk,
     pub(crate) faces: Vec<Face>,
+    pub(crate) quic: Option<quic::Face>,
     pub(crate) log: Log,
 }
 
@@ -42,6 +45,8 @@ struct Next {
     filter: EnvFilter,
     routers: Vec<axum::Router>,
     certificates: Vec<Option<http::Certificate>>,
+    quic: Option<http::Certificate>,
+    origins: Origins,
 }
 
 impl Reload {
@@ -49,7 +54,7 @@ impl Reload {
     pub(crate) async fn run(mut self, mut hangup: Signal) -> Infallible {
         let mut complaint = String::new();
         loop {
-            let tls = self.faces.iter().any(|face| face.tls.is_some());
+            let tls = self.quic.is_some() || self.faces.iter().any(|face| face.tls.is_some());
             let look = self.config.http_server.tls_check_interval.filter(|_| tls);
             tokio::select! {
                 hung_up = hangup.recv() => match hung_up {
@@ -103,7 +108,11 @@ impl Reload {
             _ => Ok(None),
         };
         let certificates = self.faces.iter().map(certificate).collect::<Result<_, _>>()?;
-        Ok(Next { values, warnings, changes, rules, filter, routers, certificates, config })
+        let quic = self.quic.as_ref().and_then(|face| face.section);
+        let quic = quic.filter(|section| section.options(&config).enabled);
+        let quic = quic.map(|section| section.certificate(&config)).transpose()?;
+        let origins = Origins::parse(&config.client.allowed_origins)?;
+        Ok(Next { values, warnings, changes, rules, filter, routers, certificates, quic, origins, config })
     }
 
     fn apply(&mut self, next: Next) {
@@ -125,6 +134,12 @@ impl Reload {
                 && tls.replace(certificate)
             {
                 tracing::info!("{}: a new certificate is in use", section.name());
+            }
+        }
+        if let Some(face) = &self.quic {
+            face.allow(next.origins);
+            if let Some(certificate) = next.quic {
+                renewed(face.replace(certificate));
             }
         }
         for warning in next.warnings.iter().chain(&capacity.warnings) {
@@ -159,10 +174,27 @@ impl Reload {
                 Err(error) => complaints.push(error.to_string()),
             }
         }
+        if let Some((face, section)) = self.quic.as_ref().and_then(|face| Some((face, face.section?)))
+            && section.options(&self.config).enabled
+        {
+            match section.certificate(&self.config) {
+                Ok(certificate) => renewed(face.replace(certificate)),
+                Err(error) => complaints.push(error.to_string()),
+            }
+        }
         let complaints = complaints.join("; ");
         if complaints != *complaint && !complaints.is_empty() {
             tracing::error!("the certificate in use stays: {complaints}");
         }
         *complaint = complaints;
+    }
+}
+
+/// Says what became of a certificate for QUIC.
+fn renewed(other: Result<bool, Failure>) {
+    match other {
+        Ok(true) => tracing::info!("QUIC: a new certificate is in use"),
+        Ok(false) => {}
+        Err(error) => tracing::error!("QUIC: the certificate in use stays: {error}"),
     }
 }

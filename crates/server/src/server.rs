@@ -292,10 +292,10 @@ async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationT
     loop {
         let incoming = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             incoming = listener.accept() => incoming,
         };
-        let Some(incoming) = incoming else { return };
+        let Some(incoming) = incoming else { break };
         let address = incoming.address().map(|address| address.ip());
         match app.admission.admit(address, crate::time::now()) {
             Ok(permit) => {
@@ -313,6 +313,7 @@ async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationT
             }
         }
     }
+    listener.close().await;
 }
 
 /// Shakes hands, and serves.

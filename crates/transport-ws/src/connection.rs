@@ -143,7 +143,7 @@ impl Connection for WebSocket {
 
     /// A close frame; without code and reason if the code may not be sent (1005, say, which echoes a
     /// close frame that had none).
-    fn farewell(&self, why: &Disconnect) -> Bytes {
+    fn farewell(&mut self, why: &Disconnect) -> Bytes {
         encode::close(why)
     }
 

@@ -7,6 +7,7 @@ mod frames;
 mod handshake;
 mod names;
 mod origins;
+mod quic;
 mod reading;
 mod requests;
 mod tokens;
@@ -52,6 +53,9 @@ pub(crate) static ALL: &[&dyn Attack] = &[
     &requests::KeptAlive,
     &requests::Pipelined,
     &requests::Greedy,
+    &quic::Initials,
+    &quic::Streams,
+    &quic::Stalled,
     &faults::Panics,
     &faults::Stopping,
     &faults::Clock,

@@ -1,4 +1,5 @@
 use std::io::IoSlice;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -115,13 +116,29 @@ impl Batch {
         self.len += self.framing.suffix.len();
     }
 
+    /// Adds one message that is `head` and then this part of `body`.
+    pub fn joined(&mut self, head: &[u8], body: &Bytes, part: Range<usize>) {
+        let length = part.len();
+        let mut header = [0; HEADER];
+        let written = (self.framing.header)(head.len() + length, &mut header);
+        self.buffer.extend_from_slice(&header[..written]);
+        self.buffer.extend_from_slice(head);
+        if length <= COPIED {
+            self.buffer.extend_from_slice(&body[part]);
+        } else {
+            self.slices.push((self.buffer.len(), body.slice(part)));
+        }
+        self.buffer.extend_from_slice(self.framing.suffix);
+        self.len += written + head.len() + length + self.framing.suffix.len();
+    }
+
     /// Says that the connection cannot go on: an entry cannot be told to this client.
     pub fn close(&mut self, why: Disconnect) {
         self.closing.get_or_insert(why);
     }
 
     /// Why the connection cannot go on, if it cannot.
-    pub(super) fn closing(&self) -> Option<&Disconnect> {
+    pub fn closing(&self) -> Option<&Disconnect> {
         self.closing.as_ref()
     }
 
@@ -183,7 +200,7 @@ impl Batch {
     }
 
     /// Adds bytes that are framed already.
-    pub(super) fn put(&mut self, bytes: &Bytes) {
+    pub fn put(&mut self, bytes: &Bytes) {
         if bytes.len() <= COPIED {
             self.buffer.extend_from_slice(bytes);
         } else {
@@ -216,6 +233,11 @@ impl Batch {
         }
         self.span(What::Control(message, after));
         self.step();
+    }
+
+    /// Whether it holds the end of a message that was cut before, and nothing else.
+    pub(super) fn is_rest(&self) -> bool {
+        matches!(*self.spans, [Span { what: What::Rest, .. }])
     }
 
     pub(super) fn take_spans(&mut self) -> Vec<Span> {

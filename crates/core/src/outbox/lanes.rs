@@ -5,7 +5,7 @@ use crate::log::{Behind, Cause, Cursor, Fetched, Gap, Kept};
 use crate::{Backpressure, Entry, Lag, Position, Subscription};
 
 /// A subscription's path through an outbox. A lane's name is never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
     place: u32,
     generation: u32,
@@ -149,6 +149,13 @@ impl Lanes {
         let generation = self.places.get(place as usize)?.generation;
         self.unlist(place);
         Some(Lane { place, generation })
+    }
+
+    /// Takes a lane out of those that are ready, if it is one.
+    pub(super) fn unready(&mut self, lane: Lane) {
+        if self.get(lane).is_some() {
+            self.unlist(lane.place);
+        }
     }
 
     fn unlisted(&self, lane: Lane) -> bool {

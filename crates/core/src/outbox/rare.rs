@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::tracks::Tracks;
 use super::{Event, Lane, Loss, Message, Outbox};
 
 /// What an outbox holds at times, boxed while it does: an idle connection has none of it.
@@ -13,11 +14,17 @@ pub(super) struct Rare {
     pub(super) rest: VecDeque<Bytes>,
     pub(super) events: VecDeque<Event>,
     pub(super) losses: Vec<Loss>,
+    /// What lanes with a track have; empty where the transport has none.
+    pub(super) tracks: Tracks,
 }
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        self.deferred.is_empty() && self.rest.is_empty() && self.events.is_empty() && self.losses.is_empty()
+        self.deferred.is_empty()
+            && self.rest.is_empty()
+            && self.events.is_empty()
+            && self.losses.is_empty()
+            && self.tracks.is_empty()
     }
 }
 

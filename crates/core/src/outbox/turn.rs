@@ -51,7 +51,7 @@ impl Outbox {
     }
 
     /// Reads a lane until the batch has `turn` bytes; returns whether it is to have another turn.
-    fn read(&mut self, lane: Lane, turn: usize, batch: &mut Batch) -> bool {
+    pub(super) fn read(&mut self, lane: Lane, turn: usize, batch: &mut Batch) -> bool {
         let Self { lanes, rare, crowd, limits, .. } = self;
         let Some(attached) = lanes.get_mut(lane) else { return false };
         let mut looks = Looks(ENTRIES);

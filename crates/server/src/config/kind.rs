@@ -269,6 +269,11 @@ fn integer(name: &str, last: &str) -> Kind {
         ("history.disk_limit", _) => (1 << 20, i64::MAX),
         ("history.segment_size", _) => (64 << 10, 1 << 40),
         ("history.queue_limit", _) => (64 << 10, u32::MAX.into()),
+        // A packet or two; QUIC counts in 62 bits, our side of it in 32.
+        (_, "send_window" | "receive_window" | "stream_receive_window") => (4096, u32::MAX.into()),
+        // The kernel counts in 31 bits, and takes twice of it.
+        ("quic.socket_buffer_size", _) => (4096, 1 << 30),
+        ("quic.incoming_buffer_size", _) => (64 << 10, i64::MAX),
         _ => (0, i64::MAX),
     };
     Kind::Integer { min, max, unit }
@@ -321,6 +326,11 @@ const BACKPRESSURE: &[&str] = &["", "skip_oldest", "skip_latest", "latest_per_ke
 const BYTES: &[&str] = &[
     "connection_queue_max_size",
     "disk_limit",
+    "incoming_buffer_size",
+    "receive_window",
+    "send_window",
+    "socket_buffer_size",
+    "stream_receive_window",
     "queue_limit",
     "segment_size",
     "key_table_bytes",

@@ -153,16 +153,51 @@ pub struct Emulation {
     pub max_request_body_size: usize,
 }
 
-/// `quic`: raw QUIC.
+/// `webtransport`: WebTransport, on the port of [`Quic`].
+#[derive(Debug, Clone, Deserialize)]
+pub struct WebTransport {
+    /// Whether to serve it.
+    pub enabled: bool,
+    /// URL path.
+    pub handler_prefix: String,
+    /// Largest message from a client, in bytes.
+    pub message_size_limit: usize,
+}
+
+/// `quic`: raw QUIC, and the UDP port that it shares with WebTransport.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Quic {
-    /// Whether to serve it.
+    /// Whether to serve raw QUIC.
     pub enabled: bool,
     /// Interface to listen on; empty takes that of `http_server`.
     pub address: String,
-    /// UDP port; `None` takes the number of `http_server.port`.
+    /// UDP port; `None` takes the number of the public TCP port.
     #[serde(deserialize_with = "form::some_port")]
     pub port: Option<u16>,
+    /// Its certificate; if it is not enabled, that of `http_server` is shown.
+    pub tls: Tls,
+    /// Time a client has for the handshakes and its first stream. 10s: 5,000 at once need about 4 on two cores.
+    #[serde(deserialize_with = "form::duration")]
+    pub handshake_timeout: Duration,
+    /// Largest message from a native client, in bytes. 64 KiB, as over WebSocket.
+    pub message_size_limit: usize,
+    /// Time without a packet after which a connection has ended. 40s: longer than the 25s between two pings.
+    #[serde(deserialize_with = "form::duration")]
+    pub idle_timeout: Duration,
+    /// Bytes written and not acknowledged, per connection. 512 KiB: what 50 ms of 80 Mbit/s hold.
+    pub send_window: u32,
+    /// Bytes that a client may send before they are read. 128 KiB: two messages of the usual limit.
+    pub receive_window: u32,
+    /// The same for one stream. 64 KiB: one such message.
+    pub stream_receive_window: u32,
+    /// Handshakes under way from which on addresses are verified. 512: more than come by themselves in a moment.
+    pub retry_threshold: usize,
+    /// Packets that wait for the server to look at their sender, in bytes. 8 MiB: first packets of 5,000 clients.
+    pub incoming_buffer_size: u64,
+    /// Kernel buffers of the socket, in bytes. 4 MiB: with less, packets of 5,000 handshakes at once are dropped.
+    pub socket_buffer_size: usize,
+    /// Whether packets of more than 1,200 bytes are tried. False: it costs memory for each connection.
+    pub mtu_discovery: bool,
 }
 
 /// `admin`: the admin page.

@@ -51,6 +51,7 @@ pub(super) fn check_relations(layers: &mut Layers) {
     disk_has_a_path(layers);
     tls_is_whole(layers, "http_server.tls");
     tls_is_whole(layers, "http_server.internal_tls");
+    tls_is_whole(layers, "quic.tls");
     transforms_are_sound::<ToDisconnect>(layers, "client.connect_code_to_unidirectional_disconnect");
     transforms_are_sound::<ToResponse>(layers, "uni_sse.connect_code_to_http_response");
     transforms_are_sound::<ToResponse>(layers, "uni_http_stream.connect_code_to_http_response");
@@ -126,7 +127,7 @@ fn tls_is_whole(layers: &mut Layers, section: &str) {
             && !enabled
         {
             let place = setting.origin.place(&key(name));
-            warnings.push(format!("{place} is set, but {section}.enabled is false: there is no TLS by it"));
+            warnings.push(format!("{place} is set, but {section}.enabled is false: it is not used"));
         }
     }
     for name in ["server_ca_pem", "insecure_skip_verify", "server_name"] {

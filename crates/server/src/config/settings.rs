@@ -13,7 +13,7 @@ use super::form::{self, Bound};
 use super::layers::Layers;
 use super::listener::{
     Admin, Emulation, Endpoint, HttpApi, HttpServer, HttpTransport, Quic, UniHttpTransport, UniWebSocket,
-    WebSocket,
+    WebSocket, WebTransport,
 };
 use super::proxy::{Proxy, Rpc};
 
@@ -52,8 +52,10 @@ pub struct Config {
     pub uni_http_stream: UniHttpTransport,
     /// Unidirectional WebSocket.
     pub uni_websocket: UniWebSocket,
-    /// Raw QUIC.
+    /// Raw QUIC, and the UDP port.
     pub quic: Quic,
+    /// WebTransport.
+    pub webtransport: WebTransport,
     /// The admin page.
     pub admin: Admin,
     /// The metrics.

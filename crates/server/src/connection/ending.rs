@@ -32,6 +32,7 @@ impl<C: Connection> Driver<C> {
         self.outbox.give_up();
         self.app.meters.missed(&self.outbox.take_losses());
         self.subscriptions.detach(&mut self.outbox);
+        self.close_tracks(why.code);
         if let Some(push) = self.session.push(Push::Disconnect(&why)) {
             self.outbox.reply(push, None);
         }

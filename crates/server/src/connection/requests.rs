@@ -70,6 +70,7 @@ impl<C: Connection> Driver<C> {
                 if let Some(held) = &held {
                     // What it had not read it does not want: that is no loss.
                     self.outbox.detach(held.lane);
+                    self.drop_track(held.lane);
                     tracing::debug!(client = self.id(), %channel, subscription = ?held.lane, "unsubscribed by the client");
                 }
                 self.answer(Ok(Response::Unsubscribed), now);

@@ -169,8 +169,12 @@ impl<C: Connection> Driver<C> {
                 return self.not_subscribed(wanted, ClientError::UNRECOVERABLE_POSITION.into(), now);
             }
         }
-        let subscription = self.session.subscription(&wanted.channel, &subscribed);
         let Some(client) = self.client.clone() else { return };
+        let track = if matches!(wanted.by, By::Client) { self.open_track(&subscribed) } else { None };
+        subscribed.tracked = track.is_some();
+        let subscription = self.session.subscription(&wanted.channel, &subscribed);
+        let unspeakable = track
+            .and_then(|(track, head)| self.lay_track(lane, track, &head, &wanted.channel, &mut subscribed));
         let known = (grant.announce || grant.presence).then(|| {
             let info = ClientInfo { channel: grant.info.clone(), ..ClientInfo::clone(&client.info) };
             let (announced, present) = (grant.announce, grant.presence);
@@ -210,6 +214,9 @@ impl<C: Connection> Driver<C> {
             }
         }
         self.begin_reading(vec![made], now);
+        if let Some(why) = unspeakable {
+            self.close(why, now);
+        }
     }
 
     /// Whether a lane's log brings all of its channel.
@@ -247,6 +254,7 @@ impl<C: Connection> Driver<C> {
         self.app.meters.missed(&self.outbox.take_losses());
         let why = match end {
             End::Behind(_) | End::Discontinuous(_) if held.server_side => {
+                // It has no track.
                 self.forget(Some(held));
                 return self.close(INSUFFICIENT_STATE, now);
             }
@@ -254,6 +262,7 @@ impl<C: Connection> Driver<C> {
             _ => UNSUBSCRIBED,
         };
         tracing::debug!(client = self.id(), channel = %held.channel, subscription = ?lane, code = why.code, "ended");
+        self.close_track(lane, why.code);
         self.tell_unsubscribed(&held.channel, &why);
         self.forget(Some(held));
     }
@@ -262,6 +271,7 @@ impl<C: Connection> Driver<C> {
     pub(super) fn unsubscribe(&mut self, channel: &Channel, why: &Disconnect) {
         let Some(held) = self.subscriptions.remove(channel) else { return };
         self.outbox.cut(held.lane);
+        self.close_track(held.lane, why.code);
         self.app.meters.missed(&self.outbox.take_losses());
         tracing::debug!(client = self.id(), %channel, subscription = ?held.lane, code = why.code, "unsubscribed");
         self.tell_unsubscribed(channel, why);

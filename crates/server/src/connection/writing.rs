@@ -20,11 +20,11 @@ pub(super) struct Stall {
 }
 
 /// Bytes of one write: what a send buffer takes well, and what a cache keeps warm.
-const ROOM: usize = 64 * 1024;
+pub(super) const ROOM: usize = 64 * 1024;
 
 thread_local! {
     /// What a thread fills and writes: no connection holds one.
-    static BATCH: RefCell<Batch> = RefCell::new(Batch::new());
+    pub(super) static BATCH: RefCell<Batch> = RefCell::new(Batch::new());
 }
 
 const SLOW: Disconnect = Disconnect::new(3008, "slow");
@@ -116,6 +116,10 @@ impl<C: Connection> Driver<C> {
 
     /// Lets the policies judge a stalled client, or closes it.
     pub(super) fn judge_stall(&mut self, now: Instant) {
+        if self.outbox.has_tracks() {
+            let settings = self.app.settings();
+            self.outbox.judge_tracks(now, settings.write_timeout / 2, settings.stalled_close_delay);
+        }
         let Some(stall) = &mut self.stalled else { return };
         let settings = self.app.settings();
         if now >= stall.since + settings.stalled_close_delay {
@@ -130,8 +134,8 @@ impl<C: Connection> Driver<C> {
 
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
         let settings = self.app.settings();
-        self.stalled.as_ref().map(|stall| {
-            (stall.judged + settings.write_timeout / 2).min(stall.since + settings.stalled_close_delay)
-        })
+        let (every, most) = (settings.write_timeout / 2, settings.stalled_close_delay);
+        let stalled = self.stalled.as_ref().map(|stall| (stall.judged + every).min(stall.since + most));
+        stalled.into_iter().chain(self.outbox.tracks_deadline(every, most)).min()
     }
 }

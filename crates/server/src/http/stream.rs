@@ -213,7 +213,7 @@ impl Connection for Stream {
         Poll::Pending
     }
 
-    fn farewell(&self, why: &Disconnect) -> Bytes {
+    fn farewell(&mut self, why: &Disconnect) -> Bytes {
         self.pipe.begin(Began::Refused(why.code.into()));
         // The protocol's own last words say it.
         Bytes::new()

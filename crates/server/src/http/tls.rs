@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tidegate_transport_quic::Identity;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{NoClientAuth, WebPkiClientVerifier};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
@@ -35,6 +37,7 @@ pub struct Tls {
 /// A certificate that was read and fits its key, and whom it asks for one of theirs.
 pub struct Certificate {
     config: Arc<ServerConfig>,
+    clients: Arc<dyn ClientCertVerifier>,
     /// Tells whether files changed, without keeping what was in them.
     stamp: u64,
 }
@@ -64,24 +67,29 @@ impl Certificate {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&TLS13, &TLS12])
             .expect("ring has suites for both versions");
-        let builder = match authorities {
-            None => builder.with_no_client_auth(),
+        let clients: Arc<dyn ClientCertVerifier> = match authorities {
+            None => Arc::new(NoClientAuth),
             Some(text) => {
                 let mut roots = RootCertStore::empty();
                 for authority in pem::certificates(&key("client_ca_pem"), &text)? {
                     roots.add(authority).map_err(|error| TlsError::rejected(&key("client_ca_pem"), error))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-                let verifier = verifier.map_err(|error| TlsError::rejected(&key("client_ca_pem"), error))?;
-                builder.with_client_cert_verifier(verifier)
+                verifier.map_err(|error| TlsError::rejected(&key("client_ca_pem"), error))?
             }
         };
+        let builder = builder.with_client_cert_verifier(clients.clone());
         let chain = pem::certificates(&key("cert_pem"), &chain)?;
         let private = pem::private_key(&key("key_pem"), &private)?;
         let mut config =
             builder.with_single_cert(chain, private).map_err(|error| TlsError::rejected(section, error))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { config: Arc::new(config), stamp })
+        Ok(Self { config: Arc::new(config), clients, stamp })
+    }
+
+    /// The same for a port of QUIC.
+    pub fn identity(&self) -> Identity {
+        Identity { certificate: self.config.cert_resolver.clone(), clients: self.clients.clone() }
     }
 }
 

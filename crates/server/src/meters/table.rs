@@ -88,7 +88,16 @@ pub(crate) const TABLE: &[Noun] = &[
         "tidegate_connections_total",
         Labels::Of(
             "transport",
-            &["websocket", "http_stream", "sse", "uni_websocket", "uni_http_stream", "uni_sse"],
+            &[
+                "websocket",
+                "http_stream",
+                "sse",
+                "quic",
+                "webtransport",
+                "uni_websocket",
+                "uni_http_stream",
+                "uni_sse",
+            ],
         ),
         "Connections accepted, by transport.",
     ),

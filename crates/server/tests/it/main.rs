@@ -2,6 +2,7 @@
 
 mod admission;
 mod closing;
+mod conformance;
 mod draining;
 mod ends;
 mod filters;
@@ -15,13 +16,16 @@ mod panics;
 mod port;
 mod presence;
 mod prolonging;
+mod quic;
 mod replaced;
 mod site;
 mod slow;
+mod slow_line;
 mod socket;
 mod stopping;
 mod streams;
 mod takeover;
 mod together;
 mod vanishing;
+mod ways;
 mod wire;
