@@ -1,9 +1,15 @@
+mod connect;
+mod line;
+pub(crate) mod publish;
+pub(crate) mod sub;
 mod token;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use publish::Pub;
+pub(crate) use sub::Sub;
 pub(crate) use token::{Check, Make, Token, TokenCommand};
 
 /// The command line of the binary. Flags named after configuration keys are taken out before.
@@ -28,6 +34,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve clients (the default command)
     Serve(Serve),
+    /// Subscribe to channels of a server and print what comes
+    Sub(Box<Sub>),
+    /// Publish to a channel of a server
+    Pub(Box<Pub>),
     /// Look at configuration
     #[command(subcommand)]
     Config(Config),

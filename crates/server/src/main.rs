@@ -32,6 +32,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse_from(program.chain(arguments.rest));
     match cli.command() {
         Command::Serve(serve) => run(&serve, arguments.settings),
+        Command::Sub(sub) => cli::sub::run(&sub),
+        Command::Pub(publish) => cli::publish::run(&publish),
         Command::Token(token) => match *token {
             Token { command: Some(TokenCommand::Check(check)), .. } => {
                 tokens::check(check, arguments.settings)

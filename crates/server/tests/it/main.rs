@@ -2,6 +2,7 @@
 
 mod admission;
 mod closing;
+mod command;
 mod conformance;
 mod draining;
 mod ends;

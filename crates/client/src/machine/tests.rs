@@ -1,0 +1,5 @@
+mod connecting;
+mod living;
+mod server_side;
+mod subscribing;
+mod world;
