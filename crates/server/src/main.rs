@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             Token { make, .. } => tokens::make(&make, arguments.settings),
         },
         Command::CheckToken(check) => tokens::check(check, arguments.settings),
+        Command::Bench(bench) => bench.run(),
         Command::Config(Config::Check { file }) => match config::check(&file) {
             Ok(warnings) => {
                 for warning in &warnings {
