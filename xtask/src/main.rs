@@ -5,6 +5,7 @@
 
 mod attack;
 mod autobahn;
+mod bench;
 mod ci;
 mod counts;
 mod error;
@@ -43,6 +44,8 @@ enum Command {
     Ci,
     /// Run the WebSocket conformance suite against the transport
     Autobahn(autobahn::Args),
+    /// Measure the server beside its peers, and write docs/PERFORMANCE.md
+    Bench(bench::Args),
     /// Feed a fuzzer's bytes to what reads bytes from outside
     Fuzz(fuzz::Args),
     /// Explore the interleavings of the models in `crates/core`
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Test(args) => args.run(&workspace),
         Command::Ci => ci::run(&workspace),
         Command::Autobahn(args) => args.run(&workspace),
+        Command::Bench(args) => args.run(&workspace),
         Command::Fuzz(args) => args.run(&workspace),
         Command::Loom(args) => args.run(&workspace),
         Command::Sim(args) => args.run(&workspace),

@@ -147,7 +147,7 @@ impl Worker {
 
     /// All that the last read brought was heard.
     pub(crate) fn has_noted(&self) {
-        self.shared.add(self.read.get(), self.received.get());
+        self.shared.add(self.now.get(), self.read.get(), self.received.get());
     }
 
     /// Counts a delivery of what was sent at `sent`.

@@ -117,7 +117,7 @@ impl<'a> Running<'a> {
         self.until("publishing", FOREVER, |running| {
             running.publishing.is_over() && running.outstanding() == 0 || running.has_failed()
         });
-        Ok(begin.end(self.world, &self.publishing))
+        Ok(begin.end_with_last(self.world, &self.publishing))
     }
 
     /// Ends publishing, waits for what is on its way, and says what everybody got.

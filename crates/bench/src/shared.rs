@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) received: AtomicU64,
     pub(crate) reads: AtomicU64,
     pub(crate) bytes: AtomicU64,
+    /// When the last read returned that brought something, by [`Shared::now`].
+    pub(crate) last: AtomicU64,
     /// Publishers sleep until this many were received.
     wake_at: AtomicU64,
     pub(crate) wake: Notify,
@@ -41,6 +43,7 @@ impl Shared {
             received: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            last: AtomicU64::new(0),
             wake_at: AtomicU64::new(u64::MAX),
             wake: Notify::new(),
             ready: AtomicU64::new(0),
@@ -58,8 +61,11 @@ impl Shared {
         self.start.elapsed().as_nanos() as u64
     }
 
-    /// Adds what one read brought, and wakes publishers if that makes room.
-    pub(crate) fn add(&self, read: usize, received: u64) {
+    /// Adds what one read brought at `now`, and wakes publishers if that makes room.
+    pub(crate) fn add(&self, now: u64, read: usize, received: u64) {
+        if received > 0 {
+            self.last.store(now, Ordering::Relaxed);
+        }
         self.reads.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(read as u64, Ordering::Relaxed);
         // Sequentially consistent, and so is the way of who waits: one of both sees the other.

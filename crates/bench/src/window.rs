@@ -1,7 +1,6 @@
 //! What happens between two moments.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use crate::crew;
 use crate::process::Cpu;
@@ -11,7 +10,8 @@ use crate::world::World;
 
 /// All counters at one moment.
 pub(crate) struct Moment {
-    at: Instant,
+    /// By the run's clock, in nanoseconds.
+    at: u64,
     server: Cpu,
     own: Cpu,
     published: u64,
@@ -32,9 +32,20 @@ impl Moment {
 
     /// Ends measuring.
     pub(crate) fn end(self, world: &World, publishing: &Publishing) -> Window {
-        world.shared.measuring.store(false, Ordering::SeqCst);
         let end = Self::now(world, publishing);
-        let seconds = (end.at - self.at).as_secs_f64();
+        self.until(end, world, publishing)
+    }
+
+    /// Ends measuring, when all is over already: with the last delivery.
+    pub(crate) fn end_with_last(self, world: &World, publishing: &Publishing) -> Window {
+        let end = Self::now(world, publishing);
+        let last = world.shared.last.load(Ordering::SeqCst).max(self.at + 1);
+        self.until(Self { at: last, ..end }, world, publishing)
+    }
+
+    fn until(self, end: Self, world: &World, publishing: &Publishing) -> Window {
+        world.shared.measuring.store(false, Ordering::SeqCst);
+        let seconds = (end.at - self.at) as f64 / 1e9;
         let (server, own) = (end.server - self.server, end.own - self.own);
         let (publications, deliveries) = (end.published - self.published, end.received - self.received);
         let reads = (end.reads - self.reads).max(1) as f64;
@@ -62,7 +73,7 @@ impl Moment {
     fn now(world: &World, publishing: &Publishing) -> Self {
         let shared = &world.shared;
         Self {
-            at: Instant::now(),
+            at: shared.now(),
             server: world.server.cpu(),
             own: Cpu::own(),
             published: publishing.published.load(Ordering::SeqCst),
