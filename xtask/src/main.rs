@@ -11,6 +11,7 @@ mod counts;
 mod error;
 mod floors;
 mod fuzz;
+mod instructions;
 mod loom;
 mod run;
 mod sdk;
@@ -48,6 +49,8 @@ enum Command {
     Bench(bench::Args),
     /// Feed a fuzzer's bytes to what reads bytes from outside
     Fuzz(fuzz::Args),
+    /// Count the instructions of a delivery, and compare with what they were
+    Instructions(instructions::Args),
     /// Explore the interleavings of the models in `crates/core`
     Loom(loom::Args),
     /// Simulate the whole server with faults, seed by seed
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Autobahn(args) => args.run(&workspace),
         Command::Bench(args) => args.run(&workspace),
         Command::Fuzz(args) => args.run(&workspace),
+        Command::Instructions(args) => args.run(&workspace),
         Command::Loom(args) => args.run(&workspace),
         Command::Sim(args) => args.run(&workspace),
         Command::Floors => floors::run(&workspace),
