@@ -1,6 +1,6 @@
 use crate::error::Error;
 use crate::workspace::Workspace;
-use crate::{floors, step, test};
+use crate::{floors, instructions, step, test};
 
 /// Runs every check, the quick ones first, and stops at the first that fails.
 ///
@@ -14,5 +14,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     step::run(&mut workspace.cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     let mut documentation = workspace.cargo(["doc", "--workspace", "--no-deps"]);
     step::run(documentation.env("RUSTDOCFLAGS", "-D warnings"))?;
+    instructions::check(workspace)?;
     test::Args::default().run(workspace)
 }

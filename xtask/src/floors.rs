@@ -52,6 +52,7 @@ enum Room {
     Transport,
     Broker,
     Client,
+    Bench,
     Server,
     Example,
     Fuzz,
@@ -66,6 +67,7 @@ impl Room {
             Some("core") => Self::Core,
             Some("protocol") => Self::Protocol,
             Some("client") => Self::Client,
+            Some("bench") => Self::Bench,
             Some("server") => Self::Server,
             Some(name) if name.starts_with("transport-") => Self::Transport,
             Some(name) if name.starts_with("broker-") => Self::Broker,
@@ -82,7 +84,7 @@ impl Room {
         match self {
             Self::Core | Self::Xtask => false,
             Self::Protocol | Self::Transport | Self::Broker => target == Self::Core,
-            Self::Client => matches!(target, Self::Core | Self::Protocol),
+            Self::Client | Self::Bench => matches!(target, Self::Core | Self::Protocol),
             Self::Server => {
                 !matches!(target, Self::Server | Self::Example | Self::Fuzz | Self::Test | Self::Xtask)
             }
@@ -96,7 +98,7 @@ impl Room {
         match self {
             Self::Core | Self::Xtask => "no crate of this workspace",
             Self::Protocol | Self::Transport | Self::Broker => "tidegate-core only",
-            Self::Client => "tidegate-protocol and tidegate-core only",
+            Self::Client | Self::Bench => "tidegate-protocol and tidegate-core only",
             Self::Server => "a crate below crates/server",
             Self::Example | Self::Fuzz | Self::Test => "a crate below examples/ and tests/",
         }

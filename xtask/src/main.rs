@@ -5,11 +5,13 @@
 
 mod attack;
 mod autobahn;
+mod bench;
 mod ci;
 mod counts;
 mod error;
 mod floors;
 mod fuzz;
+mod instructions;
 mod loom;
 mod run;
 mod sdk;
@@ -43,8 +45,12 @@ enum Command {
     Ci,
     /// Run the WebSocket conformance suite against the transport
     Autobahn(autobahn::Args),
+    /// Measure the server beside its peers, and write docs/PERFORMANCE.md
+    Bench(bench::Args),
     /// Feed a fuzzer's bytes to what reads bytes from outside
     Fuzz(fuzz::Args),
+    /// Count the instructions of a delivery, and compare with what they were
+    Instructions(instructions::Args),
     /// Explore the interleavings of the models in `crates/core`
     Loom(loom::Args),
     /// Simulate the whole server with faults, seed by seed
@@ -68,7 +74,9 @@ fn main() -> ExitCode {
         Command::Test(args) => args.run(&workspace),
         Command::Ci => ci::run(&workspace),
         Command::Autobahn(args) => args.run(&workspace),
+        Command::Bench(args) => args.run(&workspace),
         Command::Fuzz(args) => args.run(&workspace),
+        Command::Instructions(args) => args.run(&workspace),
         Command::Loom(args) => args.run(&workspace),
         Command::Sim(args) => args.run(&workspace),
         Command::Floors => floors::run(&workspace),

@@ -18,6 +18,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Error> {
     python(workspace)?;
     chromium()?;
     prometheus()?;
+    valgrind()?;
     faketime()
 }
 
@@ -72,6 +73,14 @@ pub(crate) fn chromium() -> Result<(), Error> {
 /// When the installation fails.
 pub(crate) fn prometheus() -> Result<(), Error> {
     debian("prometheus", PROMETHEUS, "by hand; the test of the dashboard fails without")
+}
+
+/// Valgrind, for the counting of instructions; as [`chromium`].
+///
+/// # Errors
+/// When the installation fails.
+pub(crate) fn valgrind() -> Result<(), Error> {
+    debian("valgrind", VALGRIND, "by hand; `cargo xtask ci` counts no instructions without")
 }
 
 /// A package of Debian's that brings the program `path`.
@@ -145,4 +154,5 @@ fn read(path: &Path) -> Result<String, Error> {
 
 /// Where Debian's package puts it, and where the page's test looks for it.
 const CHROMIUM: &str = "/usr/bin/chromium";
+const VALGRIND: &str = "/usr/bin/valgrind";
 const PROMETHEUS: &str = "/usr/bin/prometheus";

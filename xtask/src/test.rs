@@ -7,7 +7,7 @@ use crate::counts::Counts;
 use crate::error::Error;
 use crate::sdk::Suite;
 use crate::workspace::Workspace;
-use crate::{attack, loom, setup, step};
+use crate::{attack, bench, loom, setup, step};
 
 /// `cargo xtask test [SUITE…] [-- arguments]`
 #[derive(Debug, Default, clap::Args)]
@@ -42,6 +42,7 @@ impl Args {
                 if self.suites.is_empty() {
                     keep(setup::faketime());
                     keep(attack::quick(workspace, &server));
+                    keep(bench::tiny(workspace, &server));
                 }
                 for suite in self.chosen() {
                     match suite.run(workspace, &server, &self.arguments) {

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     /// Explain a token
     #[command(name = "checktoken", alias = "checksubtoken", hide = true)]
     CheckToken(Check),
+    /// Put a server under load, check every delivery, and say what it cost
+    Bench(Box<tidegate_bench::Options>),
 }
 
 /// How to serve.

@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         },
         Command::Cert(cert) => cert::run(&cert),
         Command::CheckToken(check) => tokens::check(check, arguments.settings),
+        Command::Bench(bench) => bench.run(),
         Command::Config(Config::Check { file }) => match config::check(&file) {
             Ok(warnings) => {
                 for warning in &warnings {

@@ -20,6 +20,9 @@ fn the_table_is_the_design() {
     check("crates/broker-nats", "crates/protocol", false);
     check("crates/client", "crates/protocol", true);
     check("crates/client", "crates/transport-ws", false);
+    check("crates/bench", "crates/protocol", true);
+    check("crates/bench", "crates/client", false);
+    check("crates/server", "crates/bench", true);
     check("crates/server", "crates/client", true);
     check("crates/server", "examples/minimal", false);
     check("examples/minimal", "crates/server", true);

@@ -579,9 +579,9 @@ fn tls_is_whole_or_off() {
         &[],
         &["http_server.tls.server_name=example.com", "http_server.tls_check_interval=0"],
         "
-        a.yaml: http_server.tls.cert_pem is set, but http_server.tls.enabled is false: there is no TLS by it
+        a.yaml: http_server.tls.cert_pem is set, but http_server.tls.enabled is false: it is not used
         flags: --http_server.tls.server_name is set; it concerns who connects, and has no effect on a server
-        a.yaml: http_server.internal_tls.client_ca_pem is set, but http_server.internal_tls.enabled is false: there is no TLS by it
+        a.yaml: http_server.internal_tls.client_ca_pem is set, but http_server.internal_tls.enabled is false: it is not used
         ",
     );
     check(

@@ -1,6 +1,7 @@
 //! Whole servers on the in-memory transport, under virtual time; and on real sockets.
 
 mod admission;
+mod bench;
 mod closing;
 mod command;
 mod conformance;

@@ -1,0 +1,109 @@
+use tidegate_protocol::{Command, Encoding};
+
+use super::{Heard, Protocol, Who};
+use crate::payload;
+use crate::websocket::Outgoing;
+
+/// Commands and replies are lines. Of a push nothing is parsed: its payload is looked for where the one before
+/// it stood, then anywhere.
+#[derive(Debug, Default)]
+pub(super) struct Json {
+    id: u32,
+    /// The server wants its pings answered.
+    pong: bool,
+    /// Where the payload stood in the last push.
+    place: usize,
+}
+
+impl Json {
+    fn next_id(&mut self) -> u32 {
+        self.id += 1;
+        self.id
+    }
+
+    #[inline]
+    fn payload<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let guess = line.get(self.place..).filter(|rest| rest.starts_with(payload::MAGIC));
+        if guess.is_some() && self.place > 0 {
+            return guess;
+        }
+        self.place = memchr::memmem::find(line, payload::MAGIC)?;
+        Some(&line[self.place..])
+    }
+
+    #[cold]
+    fn other(
+        &mut self,
+        line: &[u8],
+        out: &mut Outgoing,
+        hear: &mut dyn FnMut(Heard<'_>),
+    ) -> Result<(), String> {
+        if line == PING {
+            if self.pong {
+                out.message(&[PING]);
+            }
+            return Ok(());
+        }
+        for reply in Encoding::Json.replies(line) {
+            let reply = reply.map_err(|error| error.to_string())?;
+            super::heard(reply, &mut self.pong).into_iter().for_each(&mut *hear);
+        }
+        Ok(())
+    }
+}
+
+impl Protocol for Json {
+    fn text(&self) -> bool {
+        true
+    }
+
+    fn connect(&mut self, who: &Who<'_>, out: &mut Outgoing) {
+        let command = super::connect(self.next_id(), who);
+        out.message(&[&line(&command)]);
+    }
+
+    fn subscribe(&mut self, channels: &[String], out: &mut Outgoing) {
+        let lines: Vec<_> =
+            channels.iter().map(|channel| line(&super::subscribe(self.next_id(), channel))).collect();
+        out.message(&[&lines.join(&b'\n')]);
+    }
+
+    fn publish(&mut self, channel: &str, payload: &[u8], out: &mut Outgoing) {
+        let head = format!(r#"{{"id":{},"publish":{{"channel":"{channel}","data":"#, self.next_id());
+        out.message(&[head.as_bytes(), payload, b"}}"]);
+    }
+
+    fn receive(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Outgoing,
+        hear: &mut dyn FnMut(Heard<'_>),
+    ) -> Result<usize, String> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let line = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if line.starts_with(PUSH)
+                && let Some(payload) = self.payload(line)
+            {
+                hear(Heard::Payload(payload));
+            } else if line.starts_with(REPLY) && line.ends_with(PUBLISHED) {
+                hear(Heard::Published);
+            } else if !line.is_empty() {
+                self.other(line, out, hear)?;
+            }
+        }
+        Ok(bytes.len())
+    }
+}
+
+fn line(command: &Command) -> Vec<u8> {
+    Encoding::Json.encode_command(command).expect("it holds no payload").into()
+}
+
+const PUSH: &[u8] = br#"{"push":"#;
+const REPLY: &[u8] = br#"{"id":"#;
+/// The end of a reply that says that a publication was taken.
+const PUBLISHED: &[u8] = br#""publish":{}}"#;
+const PING: &[u8] = b"{}";

@@ -1,0 +1,4 @@
+//! What the protocol costs.
+
+mod allocations;
+mod fan;

@@ -1,0 +1,67 @@
+//! `tidegate bench` against `tidegate serve`, as anybody would run them.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// The binary in development mode, which ends when this is dropped.
+struct Serving {
+    child: Child,
+    url: String,
+}
+
+impl Serving {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut server = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        server.args(["serve", "--dev", "--port", &port.to_string()]);
+        let mut child = server.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut lines = log.lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.contains("serving")), "it said nothing of serving");
+        // Whoever logs must not wait for a reader.
+        std::thread::spawn(move || lines.count());
+        Self { child, url: format!("ws://127.0.0.1:{port}/connection/websocket") }
+    }
+
+    /// What the bench reports; it is content.
+    fn bench(&self, line: &str) -> Value {
+        let mut bench = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        bench.arg("bench").args(line.split(' ')).args(["--json", "--quiet", "--url", &self.url]);
+        bench.args(["--server-pid", &self.child.id().to_string()]);
+        let output = bench.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{line}: {text} {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_str(&text).unwrap()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn every_delivery_is_counted() {
+    let server = Serving::start();
+    for way in ["--protocol json", "--protocol protobuf", "--publish api"] {
+        let report = server.bench(&format!("fanout --subscribers 20 --channels 2 --count 500 {way}"));
+        assert_eq!(report["deliveries"]["received"], 5_000, "{way}: {report}");
+        assert_eq!(report["window"]["publications"], 500, "{way}");
+    }
+}
+
+#[test]
+fn connections_are_weighed_and_come_back() {
+    let server = Serving::start();
+    let idle = server.bench("idle --connections 200 --settle 0s --duration 100ms");
+    let each = idle["memory_per_connection"].as_f64().unwrap();
+    println!("{each} bytes per connection, in a debug build");
+    assert!((100.0..100_000.0).contains(&each), "{idle}");
+    let churn = server.bench("churn --connections 100 --rounds 2 --settle 0s");
+    assert_eq!(churn["rounds"][2]["back"]["count"], 100, "{churn}");
+}
