@@ -17,11 +17,12 @@ pub trait Subscription: Send {
     fn gap(&mut self, gap: &Gap, out: &mut Batch);
 
     /// A number for how it writes what stands in the log from `first` on; `None` where that is its own affair.
+    /// Once it has said a number, it stands by it.
     ///
     /// Of two subscriptions to one log that say the same number, each writes the very bytes for an entry that
     /// the other does, whatever was written before it: what one of them has written may be copied for the
     /// other, without asking it.
-    fn likeness(&self, first: &Entry) -> Option<u32> {
+    fn likeness(&self, first: &Entry) -> Option<u16> {
         let _ = first;
         None
     }

@@ -81,7 +81,7 @@ impl Subscription for ChannelSubscription {
         }
     }
 
-    fn likeness(&self, first: &Entry) -> Option<u32> {
+    fn likeness(&self, first: &Entry) -> Option<u16> {
         if self.delta || self.bare || self.filter.is_some() {
             return None;
         }
@@ -93,7 +93,7 @@ impl Subscription for ChannelSubscription {
             }
         }
         let differences = [self.encoding == Encoding::Protobuf, self.join_leave, self.tracked];
-        Some(differences.iter().fold(0, |number, differs| number << 1 | u32::from(*differs)))
+        Some(differences.iter().fold(0, |number, differs| number << 1 | u16::from(*differs)))
     }
 
     fn has(&self, entry: &Entry) -> bool {

@@ -149,7 +149,7 @@ enum Phase {
 
 /// Things done in one turn, a request counting for three or four: a client that floods has its turn like the
 /// others.
-const DONE: usize = 1024;
+const DONE: usize = 256;
 /// Bytes of messages read in one turn: what four reads of a socket bring.
 const READ: usize = 64 * 1024;
 /// Writes of one turn.

@@ -30,7 +30,7 @@ struct Copy {
 /// What subscriptions have in common that write the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Like {
-    pub(super) likeness: u32,
+    pub(super) likeness: u16,
     /// They stop at the same places.
     pub(super) continuous: bool,
 }

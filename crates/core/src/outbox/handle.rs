@@ -48,21 +48,13 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Lanes with something to read.
-    rung: Rung,
+    /// The first lane that was rung: the usual one stands here, and no memory of its own is touched for it.
+    rung: Option<Lane>,
     waker: Option<Waker>,
     gone: bool,
     /// It has been asked to close.
     closing: bool,
     news: Option<Box<News>>,
-}
-
-/// Lanes that were rung. The usual one stands here: no memory of its own is touched for it, or kept.
-#[derive(Default)]
-struct Rung {
-    first: Option<Lane>,
-    #[expect(clippy::box_collection, reason = "an empty list is 24 bytes of every connection, a box 8")]
-    others: Option<Box<Vec<Lane>>>,
 }
 
 /// What others want of a connection, which is rare.
@@ -75,6 +67,8 @@ struct News {
     inquiries: Vec<Inquiry>,
     /// Who waits for the connection to be gone.
     watchers: Vec<Waker>,
+    /// The other lanes that were rung.
+    rung: Vec<Lane>,
 }
 
 /// What is looked at of what others want.
@@ -103,7 +97,7 @@ impl Wake {
     /// Says that the lane has something to read. Idempotent: a lane with nothing to read parks again.
     pub(crate) fn wake(self) {
         let mut state = self.shared.state.lock();
-        state.rung.push(self.lane);
+        state.ring(self.lane);
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -129,7 +123,7 @@ impl Shared {
     /// the waker for what comes later.
     pub(super) fn collect(&self, cx: &Context<'_>, open: Open, ring: impl FnMut(Lane)) -> Option<Event> {
         let mut state = self.state.lock();
-        state.rung.take(ring);
+        state.take_rung(ring);
         let event = state.next(open);
         let old = listen(&mut state.waker, cx);
         drop(state);
@@ -141,7 +135,7 @@ impl Shared {
     pub(crate) fn listen(&self, cx: &Context<'_>) -> bool {
         let mut state = self.state.lock();
         let mut rung = false;
-        state.rung.take(|_| rung = true);
+        state.take_rung(|_| rung = true);
         let old = listen(&mut state.waker, cx);
         drop(state);
         drop(old);
@@ -161,29 +155,26 @@ impl Shared {
     }
 }
 
-impl Rung {
-    fn push(&mut self, lane: Lane) {
-        match self.first {
-            None => self.first = Some(lane),
-            Some(_) => self.others.get_or_insert_default().push(lane),
-        }
-    }
-
-    /// Takes all, in the order they were rung. The list keeps its memory as long as it is used.
-    fn take(&mut self, mut ring: impl FnMut(Lane)) {
-        let Some(first) = self.first.take() else { return };
-        ring(first);
-        if let Some(others) = &mut self.others {
-            if others.is_empty() {
-                self.others = None;
-            } else {
-                others.drain(..).for_each(ring);
-            }
-        }
-    }
-}
-
 impl State {
+    fn ring(&mut self, lane: Lane) {
+        match self.rung {
+            None => self.rung = Some(lane),
+            Some(_) => self.news.get_or_insert_default().rung.push(lane),
+        }
+    }
+
+    /// Takes all lanes that were rung, in that order. Their list keeps its memory as long as it is used.
+    fn take_rung(&mut self, mut ring: impl FnMut(Lane)) {
+        let Some(first) = self.rung.take() else { return };
+        ring(first);
+        let Some(news) = &mut self.news else { return };
+        if news.rung.is_empty() {
+            news.rung = Vec::new();
+        } else {
+            news.rung.drain(..).for_each(ring);
+        }
+    }
+
     /// Takes what is to be done next.
     fn next(&mut self, open: Open) -> Option<Event> {
         let news = self.news.as_mut()?;
@@ -204,7 +195,7 @@ impl State {
             None if open == Open::All => news.calls.pop_front().map(Event::Call),
             health => health,
         };
-        if news.calls.is_empty() && news.watchers.is_empty() {
+        if news.calls.is_empty() && news.watchers.is_empty() && news.rung.capacity() == 0 {
             self.news = None;
         }
         event

@@ -1,6 +1,8 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::batch::{Batch, What};
+use super::copies::Like;
 use crate::log::{Behind, Cause, Cursor, Fetched, Gap, Kept};
 use crate::{Backpressure, Entry, Lag, Position, Subscription};
 
@@ -8,13 +10,13 @@ use crate::{Backpressure, Entry, Lag, Position, Subscription};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
     place: u32,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 impl Lane {
     /// The only lane of a subscriber that has no outbox.
     pub(crate) const fn only() -> Self {
-        Self { place: 0, generation: 0 }
+        Self { place: 0, generation: NonZeroU32::MIN }
     }
 }
 
@@ -33,7 +35,7 @@ pub(super) struct Lanes {
 
 /// A place for a lane, and how often it was used.
 struct Place {
-    generation: u32,
+    generation: NonZeroU32,
     /// Of a free place, the next free one; of a ready one, the one to be read next.
     next: u32,
     /// Of a ready one, the one to be read before it; [`UNLISTED`] for one that is not ready.
@@ -44,23 +46,27 @@ struct Place {
 const NOWHERE: u32 = u32::MAX;
 const UNLISTED: u32 = u32::MAX - 1;
 
-/// What stands in a lane.
+/// What stands in a lane. In the order that it is written in: what a delivery that is copied from another does
+/// not touch stands last.
+#[repr(C)]
 pub(super) struct Attached {
     pub(super) cursor: Cursor,
-    pub(super) subscription: Box<dyn Subscription>,
-    pub(super) policy: Arc<dyn Backpressure>,
     /// How far the batch being filled has come; between batches, the cursor's own position.
     pub(super) filled: Position,
-    /// The newest place before which no publication was written: patches may only stand behind it.
-    pub(super) fresh: u64,
-    /// Up to here it reads only the latest publication of each key.
-    pub(super) latest_until: u64,
-    /// How far behind it was when it was looked at, as its connection's [`Crowd`](super::Crowd) has it.
-    pub(super) lag: Lag,
+    pub(super) policy: Arc<dyn Backpressure>,
+    /// What its subscription has said of [how it writes](Subscription::likeness), if it has.
+    pub(super) like: Option<Like>,
     /// What it wrote beyond its turns, in bytes: large messages are paid for with later turns.
     pub(super) debt: u32,
     /// Is ready, or is not to be.
     pub(super) queued: bool,
+    /// How far behind it was when it was looked at, as its connection's [`Crowd`](super::Crowd) has it.
+    pub(super) lag: Lag,
+    /// Up to here it reads only the latest publication of each key.
+    pub(super) latest_until: u64,
+    /// The newest place before which no publication was written: patches may only stand behind it.
+    pub(super) fresh: u64,
+    pub(super) subscription: Box<dyn Subscription>,
 }
 
 impl Default for Lanes {
@@ -78,7 +84,12 @@ impl Lanes {
                 self.places.reserve_exact(1 + self.places.len() / 2);
             }
             let place = u32::try_from(self.places.len()).expect("fewer lanes than 2^32");
-            self.places.push(Place { generation: 0, next: NOWHERE, before: UNLISTED, lane: None });
+            self.places.push(Place {
+                generation: NonZeroU32::MIN,
+                next: NOWHERE,
+                before: UNLISTED,
+                lane: None,
+            });
             self.free = place;
         }
         let free = &mut self.places[self.free as usize];
@@ -94,7 +105,7 @@ impl Lanes {
         self.unlist(lane.place);
         let place = &mut self.places[lane.place as usize];
         let gone = place.lane.take()?;
-        place.generation = place.generation.wrapping_add(1);
+        place.generation = place.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         place.next = std::mem::replace(&mut self.free, lane.place);
         self.used -= 1;
         Some(gone)
@@ -200,6 +211,7 @@ impl Attached {
             cursor,
             subscription: Box::new(Unborn),
             policy: Arc::new(crate::SkipToOldest),
+            like: None,
             filled,
             fresh: filled.sequence,
             latest_until: 0,
@@ -211,7 +223,7 @@ impl Attached {
 
     /// Nothing of this lane stands in the batch: its fate can be decided.
     pub(super) fn settled(&self) -> bool {
-        self.filled == self.cursor.position()
+        self.filled.sequence == self.cursor.position().sequence
     }
 
     pub(super) fn behind(&self) -> Behind {

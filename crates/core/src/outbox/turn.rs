@@ -231,9 +231,12 @@ impl Attached {
 
     /// What it has in common with others that write the same of the log from `first` on. Such a one takes no
     /// patches, and `fresh` means nothing to it.
-    fn like(&self, first: &Entry) -> Option<Like> {
-        let likeness = self.subscription.likeness(first)?;
-        Some(Like { likeness, continuous: self.subscription.continuous() })
+    fn like(&mut self, first: &Entry) -> Option<Like> {
+        if self.like.is_none() {
+            let likeness = self.subscription.likeness(first)?;
+            self.like = Some(Like { likeness, continuous: self.subscription.continuous() });
+        }
+        self.like
     }
 
     /// Reads what is kept behind this lane's place of what the window has trimmed, or goes on to the window.

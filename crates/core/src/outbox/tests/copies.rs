@@ -38,7 +38,7 @@ impl Subscription for Reader {
         out.message(&format!("missed {}", gap.publications()).into());
     }
 
-    fn likeness(&self, _: &Entry) -> Option<u32> {
+    fn likeness(&self, _: &Entry) -> Option<u16> {
         self.open.then_some(self.joins.into())
     }
 
