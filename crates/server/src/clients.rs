@@ -24,6 +24,9 @@ pub(crate) fn routes(config: &Config, handle: &Handle, table: &mut Table) -> Res
         message_size_limit: config.websocket.message_size_limit,
         max_fragments: config.websocket.fragment_limit,
         allowed_origins: origins.clone(),
+        // The port has set both.
+        nodelay: cfg!(not(any(target_os = "linux", target_os = "android"))),
+        not_sent_low_water: 0,
         ..Default::default()
     };
     if config.uni_websocket.enabled {
