@@ -140,6 +140,15 @@ async fn the_api_subscribes() {
     )
     .await;
     check(
+        "client.insecure",
+        r#"a: -
+           api subscribe {"user":"","channel":"x"} => {"result":{}}
+           a< {"push":{"channel":"x","subscribe":{}}}
+           api subscribe {"channel":"y"} => {"error":{"code":107,"message":"bad request"}}
+           a< -"#,
+    )
+    .await;
+    check(
         "+history_size=5 +history_ttl=60s +force_recovery",
         r#"a: ann
            api publish {"channel":"x","data":1} => {"result":{"offset":1,"epoch":"E"}}
