@@ -223,7 +223,7 @@ fn response(request: &Request) -> Response {
         Request::PresenceStats(_) => Response::PresenceStats(PresenceStats { clients: 1, users: 1 }),
         Request::History(_) => Response::History(History { publications: publications(), top: position }),
         Request::Rpc { data, .. } => Response::Rpc(data.clone()),
-        Request::Refresh { .. } => Response::Refreshed { client: "c1".into(), ttl: None },
+        Request::Refresh { .. } => Response::Refreshed { ttl: None },
         Request::SubRefresh { .. } => Response::SubRefreshed { ttl: Some(Duration::from_secs(60)) },
         _ => Response::Sent,
     }

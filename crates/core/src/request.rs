@@ -144,8 +144,6 @@ pub enum Response {
     Sent,
     /// The connection lives on.
     Refreshed {
-        /// The connection's id.
-        client: Arc<str>,
         /// For how long; `None`: for ever.
         ttl: Option<Duration>,
     },

@@ -236,11 +236,10 @@ pub(crate) fn reply(
             });
         }
         Response::Rpc(data) => reply.rpc = Some(message::RpcResult { data: data.clone() }),
-        Response::Refreshed { client, ttl } => {
+        Response::Refreshed { ttl } => {
             let (expires, ttl) = seconds(*ttl);
-            let client = client.to_string();
-            reply.refresh =
-                Some(message::RefreshResult { client, version: version.to_owned(), expires, ttl });
+            // The client knows its id and the server's version.
+            reply.refresh = Some(message::RefreshResult { expires, ttl, ..Default::default() });
         }
         Response::SubRefreshed { ttl } => {
             let (expires, ttl) = seconds(*ttl);

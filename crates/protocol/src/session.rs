@@ -501,6 +501,11 @@ fn sound(connect: &message::ConnectRequest) -> Result<(), Disconnect> {
     if connect.subs.iter().all(sound) { Ok(()) } else { Err(Disconnect::BAD_REQUEST) }
 }
 
+/// Refuses what is about another kind of channel: a client that wants a map must not take a stream for one.
+fn stream(kind: i32) -> Result<(), Refusal> {
+    if kind == 0 { Ok(()) } else { Err(ClientError::NOT_AVAILABLE.into()) }
+}
+
 /// Whether this is a kind of delta that there is, or none.
 fn takes(delta: &str) -> bool {
     matches!(delta, "" | "fossil")
@@ -514,6 +519,7 @@ fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusa
         if subscribe.channel.is_empty() || !takes(&subscribe.delta) {
             return Err(bad());
         }
+        stream(subscribe.kind)?;
         let mut subscribe = subscribe;
         let filter = match subscribe.tf.take() {
             None => None,
@@ -524,6 +530,7 @@ fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusa
         Request::Unsubscribe(channel(unsubscribe.channel)?)
     } else if let Some(publish) = command.publish {
         let channel = channel(publish.channel)?;
+        stream(publish.kind)?;
         let key = (!publish.key.is_empty()).then(|| publish.key.into());
         Request::Publish { channel, data: publish.data, key }
     } else if let Some(presence) = command.presence {

@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Sub(Box<Sub>),
     /// Publish to a channel of a server
     Pub(Box<Pub>),
-    /// Look at configuration
+    /// Look at configuration, or make one
     #[command(subcommand)]
     Config(Config),
     /// Make a token to connect or to subscribe with, or explain one (token check)
@@ -52,6 +52,29 @@ pub(crate) enum Command {
     CheckToken(Check),
     /// Put a server under load, check every delivery, and say what it cost
     Bench(Box<tidegate_bench::Options>),
+    /// Say whether a file is good
+    #[command(name = "checkconfig", hide = true)]
+    CheckConfig(File),
+    /// Make a configuration with secrets of its own
+    #[command(name = "genconfig", hide = true)]
+    NewConfig(File),
+    /// Print every key with its default
+    #[command(name = "defaultconfig", hide = true)]
+    DefaultConfig,
+    /// Print every variable with its default
+    #[command(name = "defaultenv", hide = true)]
+    DefaultEnvironment,
+    /// Print the version
+    #[command(hide = true)]
+    Version,
+}
+
+/// A file, as v6 names it.
+#[derive(Debug, Args)]
+pub(crate) struct File {
+    /// The file
+    #[arg(short, long, value_name = "FILE", default_value = "config.json")]
+    pub(crate) config: PathBuf,
 }
 
 /// How to serve.
@@ -96,6 +119,11 @@ pub(crate) enum Config {
         /// The file
         file: PathBuf,
     },
+    /// Make a file with secrets of its own, for a server that nobody can use yet but with them
+    New {
+        /// The file, which must not be there yet: .toml, .yaml or .json
+        file: PathBuf,
+    },
     /// Print every key with its default and meaning
     Default {
         /// In which form
@@ -113,6 +141,8 @@ pub(crate) enum Form {
     Yaml,
     /// JSON
     Json,
+    /// Variables of the environment, as shells read them
+    Env,
 }
 
 impl Cli {

@@ -39,10 +39,10 @@ pub use channel::{
     Backpressure, ChannelOptions, ChannelProxies, Channels, DataFormat, DeltaType, RecoveryMode, TagsFilter,
 };
 pub use client::{Client, ClientProxies, DuplicateUser, PersonalChannel, SubscriptionToken, Token};
-pub use defaults::print_default;
+pub use defaults::{print_default, print_variables};
 pub use duration::parse as parse_duration;
 pub use file::Format;
-pub use flags::{Arguments, known_flags, split};
+pub use flags::{Arguments, known_flags, meant, split};
 pub use form::Bound;
 pub use keys::{Key, Status};
 pub use listener::{

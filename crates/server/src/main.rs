@@ -3,6 +3,7 @@
 mod cert;
 mod cli;
 mod clients;
+mod fresh;
 mod log;
 mod node;
 mod ports;
@@ -13,6 +14,7 @@ mod storage;
 mod tokens;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -29,7 +31,10 @@ fn main() -> ExitCode {
         Err(errors) => return fail(&errors),
     };
     let program = std::iter::once("tidegate".into());
-    let cli = Cli::parse_from(program.chain(arguments.rest));
+    let cli = match Cli::try_parse_from(program.chain(arguments.rest)) {
+        Ok(cli) => cli,
+        Err(error) => return unparsed(&error),
+    };
     match cli.command() {
         Command::Serve(serve) => run(&serve, arguments.settings),
         Command::Sub(sub) => cli::sub::run(&sub),
@@ -43,27 +48,62 @@ fn main() -> ExitCode {
         Command::Cert(cert) => cert::run(&cert),
         Command::CheckToken(check) => tokens::check(check, arguments.settings),
         Command::Bench(bench) => bench.run(),
-        Command::Config(Config::Check { file }) => match config::check(&file) {
-            Ok(warnings) => {
-                for warning in &warnings {
-                    println!("warning: {warning}");
+        Command::Config(Config::Check { file }) | Command::CheckConfig(cli::File { config: file }) => {
+            check(&file)
+        }
+        Command::Config(Config::New { file }) | Command::NewConfig(cli::File { config: file }) => {
+            match fresh::write(&file) {
+                Ok(()) => {
+                    println!("{}: made, with secrets that nobody else has", file.display());
+                    ExitCode::SUCCESS
                 }
-                println!("{}: good, {} warnings", file.display(), warnings.len());
-                ExitCode::SUCCESS
+                Err(error) => fail(&error),
             }
-            Err(errors) => fail(&errors),
-        },
-        Command::Config(Config::Default { format }) => {
-            let format = match format {
-                Form::Toml => config::Format::Toml,
-                Form::Yaml => config::Format::Yaml,
-                Form::Json => config::Format::Json,
-            };
-            // Nobody reads on, as behind `| head`: that is no failure.
-            let _ = std::io::stdout().write_all(config::print_default(format).as_bytes());
+        }
+        Command::Config(Config::Default { format }) => print_default(format),
+        Command::DefaultConfig => print_default(Form::Json),
+        Command::DefaultEnvironment => print_default(Form::Env),
+        Command::Version => {
+            println!("tidegate {}", env!("BUILT_FROM"));
             ExitCode::SUCCESS
         }
     }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match config::check(file) {
+        Ok(warnings) => {
+            for warning in &warnings {
+                println!("warning: {warning}");
+            }
+            println!("{}: good, {} warnings", file.display(), warnings.len());
+            ExitCode::SUCCESS
+        }
+        Err(errors) => fail(&errors),
+    }
+}
+
+fn print_default(form: Form) -> ExitCode {
+    let text = match form {
+        Form::Toml => config::print_default(config::Format::Toml),
+        Form::Yaml => config::print_default(config::Format::Yaml),
+        Form::Json => config::print_default(config::Format::Json),
+        Form::Env => config::print_variables(),
+    };
+    // Nobody reads on, as behind `| head`: that is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// Says what is wrong with the command line, and which key a flag was meant for.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if let Some(clap::error::ContextValue::String(flag)) = error.get(clap::error::ContextKind::InvalidArg)
+        && let Some(key) = flag.strip_prefix("--").and_then(config::meant)
+    {
+        eprintln!("\nEvery configuration key is a flag: did you mean --{key}?");
+    }
+    if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS }
 }
 
 fn run(serve: &Serve, mut flags: Vec<(String, String)>) -> ExitCode {

@@ -78,3 +78,51 @@ each(
     allow_presence_for_anonymous: true,
   }),
 );
+
+each(
+  'what unsubscribing in the middle of a recovery leaves out comes with the next subscribing',
+  async ({ server, open, unpack }) => {
+    const client = open();
+    await connect(client);
+    const subscription = await subscribe(client, 'news');
+    subscription.unsubscribe();
+    for (const data of [1, 2, 3]) await server.api('publish', { channel: 'news', data });
+    const inbox = new Inbox(subscription, unpack);
+    for (const [event_, expected] of [['subscribed', []], ['publication', [1]]]) {
+      subscription.once(event_, () => subscription.unsubscribe());
+      const unsubscribed = event(subscription, 'unsubscribed');
+      subscription.subscribe();
+      await unsubscribed;
+      assert.deepEqual(inbox.received, expected);
+    }
+    subscription.subscribe();
+    assert.deepEqual(await inbox.whole(3), [1, 2, 3]);
+  },
+  channel({ history_size: 10, history_ttl: '60s', force_recovery: true }),
+);
+
+each(
+  'an application that keeps the state itself reads it again where a position is lost',
+  async ({ server, open, unpack }) => {
+    const client = open();
+    await connect(client);
+    let reads = 0;
+    const getState = async () => {
+      reads += 1;
+      const { offset, epoch } = await server.api('history', { channel: 'news', limit: 0 });
+      return { offset, epoch };
+    };
+    const subscription = await subscribe(client, 'news', { getState, minResubscribeDelay: 50, maxResubscribeDelay: 100 });
+    assert.equal(reads, 1);
+    // Of these, two are kept: the server is asked to refuse, and does.
+    subscription.unsubscribe();
+    for (const data of [1, 2, 3, 4, 5]) await server.api('publish', { channel: 'news', data });
+    const inbox = new Inbox(subscription, unpack);
+    subscription.subscribe();
+    await subscription.ready(20_000);
+    assert.equal(reads, 2);
+    await server.api('publish', { channel: 'news', data: 6 });
+    assert.deepEqual(await inbox.whole(1), [6]);
+  },
+  channel({ history_size: 2, history_ttl: '60s', force_recovery: true }),
+);

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use super::file::Format;
 use super::keys::{self, Key, Status};
 
@@ -17,6 +19,22 @@ pub fn print_default(format: Format) -> String {
             json(&root, 0, &mut out);
             out.push('\n');
         }
+    }
+    out
+}
+
+/// Every variable at its key's default, as shells read it, below what it is for.
+pub fn print_variables() -> String {
+    let mut out = String::new();
+    for key in keys::all() {
+        let value = match &key.default {
+            Value::String(text) => text.clone(),
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+            }
+            other => other.to_string(),
+        };
+        let _ = writeln!(out, "# {}\n{}=\"{}\"", comment(key), key.variable(), value.replace('"', "\\\""));
     }
     out
 }

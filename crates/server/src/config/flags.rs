@@ -61,6 +61,13 @@ pub fn split(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
     if problems.is_empty() { Ok(split) } else { Err(ConfigErrors(problems)) }
 }
 
+/// The key that a flag without a dot was probably meant for, as older servers had it: `--log_level` is `log.level`,
+/// `--admin` is `admin.enabled`.
+pub fn meant(flag: &str) -> Option<&'static str> {
+    let below = |last: &str| keys::find(&format!("{flag}.{last}")).map(|key| key.name);
+    below("enabled").or_else(|| below("type")).or_else(|| nearest_key(flag))
+}
+
 /// Every key a flag may set; the flag is its name.
 pub fn known_flags() -> impl Iterator<Item = &'static Key> {
     keys::all().iter()

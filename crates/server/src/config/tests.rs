@@ -461,6 +461,18 @@ fn command_lines_are_split() {
         "--http_server.prot=1",
         "flags: --http_server.prot is not a known key; did you mean --http_server.port?",
     );
+    for (flag, meant) in [
+        ("log_level", Some("log.level")),
+        ("admin", Some("admin.enabled")),
+        ("health", Some("health.enabled")),
+        ("engine", Some("engine.type")),
+        ("client_insecure", Some("client.insecure")),
+        ("api_insecure", Some("http_api.insecure")),
+        ("token_hmac_secret_key", Some("client.token.hmac_secret_key")),
+        ("nonsense", None),
+    ] {
+        assert_eq!(super::meant(flag), meant, "{flag}");
+    }
     assert!(known_flags().any(|key| key.name == "client.token.hmac_secret_key"));
 }
 

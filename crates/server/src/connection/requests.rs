@@ -161,8 +161,7 @@ impl<C: Connection> Driver<C> {
                 }
                 self.expire_at(refreshed.expire_at, now);
                 self.renew(refreshed.info.as_ref(), refreshed.meta.as_ref(), now);
-                let client = self.client.as_ref().map(|client| client.id.clone()).unwrap_or_default();
-                self.answer(Ok(Response::Refreshed { client, ttl: ttl(refreshed.expire_at) }), now);
+                self.answer(Ok(Response::Refreshed { ttl: ttl(refreshed.expire_at) }), now);
             }
             Step::Prolonged(outcome) => self.prolonged(outcome, now),
             Step::SubProlonged(channel, outcome) => self.subscription_prolonged(&channel, outcome, now),

@@ -197,8 +197,8 @@ fn replies_are_as_sdks_expect_them() {
         (
             r#""refresh":{"token":"t"}"#,
             "refresh t",
-            Answer(Ok(Response::Refreshed { client: "c1".into(), ttl: Some(second) })),
-            r#""refresh":{"client":"c1","version":"v","expires":true,"ttl":1}"#,
+            Answer(Ok(Response::Refreshed { ttl: Some(second) })),
+            r#""refresh":{"expires":true,"ttl":1}"#,
         ),
         (
             r#""sub_refresh":{"channel":"a","token":"t"}"#,

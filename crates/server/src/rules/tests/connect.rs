@@ -62,7 +62,7 @@ fn channels_of_the_server() {
     check("", Some(json!({"sub": "ann", "channels": ["a"], "subs": {"b": {}}})), "ann|0|b");
     check("", Some(json!({"sub": "ann", "channels": ["none:x"]})), "102");
     check("", Some(json!({"sub": "ann", "subs": {"none:x": {}}})), "102");
-    check("", Some(json!({"sub": "ann", "channels": [""]})), "107");
+    check("", Some(json!({"sub": "ann", "channels": ["", "a"]})), "ann|0|a");
     let personal = "client.subscribe_to_user_personal_channel";
     let enabled = format!("{personal}.enabled");
     check(&enabled, Some(json!({"sub": "ann"})), "ann|0|#ann");

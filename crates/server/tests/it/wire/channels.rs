@@ -130,6 +130,23 @@ async fn subscribing_twice_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn there_are_streams_only() {
+    let refused = r#""error":{"code":108,"message":"not available"}"#;
+    check(
+        "client.insecure",
+        &format!(
+            r#"a: -
+               a> {{"id":2,"subscribe":{{"channel":"x","type":1}}}} {{"id":3,"publish":{{"channel":"x","type":1,"key":"k","data":1}}}}
+               a< {{"id":2,{refused}}}
+               a< {{"id":3,{refused}}}
+               a> {{"id":4,"subscribe":{{"channel":"x"}}}}
+               a< {{"id":4,"subscribe":{{}}}}"#
+        ),
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_channel_too_many() {
     let mut script = "a: -\n".to_owned();
     for i in 0..128 {

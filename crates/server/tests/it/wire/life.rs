@@ -88,7 +88,7 @@ async fn refreshing() {
     let check_refresh = async |claims: &str, expected: &str| {
         check("", &format!("{}{expected}", refresh(claims))).await;
     };
-    check_refresh(r#"{"sub":"ann"}"#, r#"a< {"id":2,"refresh":{"client":"A"}}"#).await;
+    check_refresh(r#"{"sub":"ann"}"#, r#"a< {"id":2,"refresh":{}}"#).await;
     check_refresh(r#"{"sub":"bob"}"#, "a< end 3500 invalid token").await;
     check_refresh(r#"{"sub":"ann","channel":"x"}"#, "a< end 3500 invalid token").await;
     check_refresh(r#"{"sub":"ann","exp":1}"#, "a< end 3005 connection expired").await;
@@ -113,8 +113,13 @@ async fn the_api_closes_connections() {
            api disconnect {"user":"ann","client":"A","disconnect":{"code":4501,"reason":"go away"}} => {"result":{}}
            a< end 4501 go away
            api disconnect {"user":"nobody"} => {"result":{}}
+           api refresh {"user":"bob"} => {"result":{}}
+           c< {"push":{"refresh":{}}}
            api refresh {"user":"bob","expired":true} => {"result":{}}
-           c< end 3005 connection expired"#,
+           c< end 3005 connection expired
+           d: bob
+           api refresh {"user":"bob","expire_at":1} => {"result":{}}
+           d< end 3005 connection expired"#,
     )
     .await;
 }

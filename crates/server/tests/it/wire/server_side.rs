@@ -85,7 +85,7 @@ async fn a_refresh_with_other_channels_starts_anew() {
     let first = r#"a> {"id":1,"connect":{"token":"TOKEN({"sub":"ann","channels":["x","y"]})"}}
                    a< {"id":1,"connect":{"client":"A","ping":25,"pong":true,"subs":{"x":{},"y":{}}}}"#;
     let refresh = |claims: &str| format!(r#"a> {{"id":2,"refresh":{{"token":"TOKEN({claims})"}}}}"#);
-    let goes_on = r#"a< {"id":2,"refresh":{"client":"A"}}"#;
+    let goes_on = r#"a< {"id":2,"refresh":{}}"#;
     let anew = "a< end 3010 insufficient state";
     for (claims, expected) in [
         (r#"{"sub":"ann","channels":["y","x"]}"#, goes_on),
@@ -137,6 +137,15 @@ async fn the_api_subscribes() {
            api subscribe {"user":"ann","channel":"none:x"} => {"error":{"code":102,"message":"unknown channel"}}
            api unsubscribe {"user":"ann","channel":"none:x"} => {"error":{"code":102,"message":"unknown channel"}}
            api subscribe {"user":"ann","channel":""} => {"error":{"code":107,"message":"bad request"}}"#,
+    )
+    .await;
+    check(
+        "client.insecure",
+        r#"a: -
+           api subscribe {"user":"","channel":"x"} => {"result":{}}
+           a< {"push":{"channel":"x","subscribe":{}}}
+           api subscribe {"channel":"y"} => {"error":{"code":107,"message":"bad request"}}
+           a< -"#,
     )
     .await;
     check(
