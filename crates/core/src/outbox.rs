@@ -306,9 +306,10 @@ impl Outbox {
         self.first.is_none() && self.control.is_empty() && !self.holds_replies() && !self.has_rest()
     }
 
-    /// Whether no lane is known to have anything to read.
+    /// Whether no lane is known to have anything to read, and the connection has been told of all that happened.
     pub fn is_idle(&self) -> bool {
-        self.control_is_empty() && self.ready.is_empty()
+        let told = self.rare.as_ref().is_none_or(|rare| rare.events.is_empty());
+        self.control_is_empty() && self.ready.is_empty() && told
     }
 
     /// Fills the empty `batch` with up to about `room` bytes: one message may go over it.
