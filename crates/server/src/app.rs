@@ -2,7 +2,12 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use tidegate_core::broker::{PublishOptions, Published};
+<<<<<<< HEAD
 use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication, outbox};
+=======
+use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication};
+use tokio::sync::Semaphore;
+>>>>>>> mend
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,6 +38,8 @@ pub(crate) struct App {
     pub(crate) meters: Meters,
     /// Every connection's task: the server ends after the last one.
     pub(crate) tasks: TaskTracker,
+    /// Turns of those that clean up behind connections.
+    pub(crate) leaving: Semaphore,
     /// Connections that are found by their session.
     pub(crate) sessions: Arc<Sessions>,
     /// Every open connection.

@@ -161,6 +161,7 @@ async fn contest(
         sleep(QUIET).await;
     }
     healthy.enter(Part::During);
+    let quiet = healthy.published();
     let field = Arc::new(Field {
         server: server.into(),
         address,
@@ -184,8 +185,7 @@ async fn contest(
     }
     if long && !attack.stops() {
         // Enough publications for a p99, also beside what takes no time.
-        let seen =
-            field.healthy.published() - before.get("tidegate_published_total").min(field.healthy.published());
+        let seen = field.healthy.published() - quiet;
         field.healthy.after(50u64.saturating_sub(seen)).await;
     }
     outcome.resident_peak = process.peak();

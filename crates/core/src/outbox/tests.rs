@@ -270,6 +270,27 @@ fn what_a_subscriber_has_already_is_not_missed() {
 }
 
 #[test]
+fn an_outbox_with_something_to_tell_is_not_idle() {
+    let policy = Arc::new(EndSubscription { beyond: Lag::bytes(0) });
+    let mut bench = Bench::new(policy, WIDE, Limits::default());
+    bench.step(&["sub", "a"]);
+    bench.step(&["pub", "a"]);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        match bench.outbox.poll_fill(&mut cx, 1 << 16, &mut bench.batch) {
+            Poll::Ready(Fill::Event(Event::Ended(..))) => break,
+            // The lane has ended, and nobody knows.
+            Poll::Ready(Fill::Batch) => {
+                assert!(!bench.outbox.is_idle());
+                bench.outbox.unread(&mut bench.batch, 0);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(bench.outbox.is_idle());
+}
+
+#[test]
 fn publications_come_in_order() {
     check(SkipToOldest, WIDE, "sub a; pub a 3; drain; pub a; drain", "a1 a2 a3 a4");
     check(SkipToOldest, WIDE, "pub a 2; sub a; pub a; drain", "a3");

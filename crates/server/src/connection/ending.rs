@@ -100,6 +100,10 @@ impl<C: Connection> Driver<C> {
 
     /// Cleans up behind a connection that has gone.
     pub(super) async fn leave(mut self, why: &Disconnect) {
+        // Thousands may go at once: those who stay have their turns between a few of them each time. What waits
+        // for brokers and hooks is no part of it.
+        let app = self.app.clone();
+        let turn = app.leaving.acquire().await;
         let now = now();
         let closing = match &self.phase {
             Phase::Closing(_, until) | Phase::Waiting(_, until) => {
@@ -120,7 +124,6 @@ impl<C: Connection> Driver<C> {
         let held = self.subscriptions.take();
         // The outbox goes last: it is what those wait for who wait for this connection's end.
         let Driver {
-            app,
             io,
             session,
             client,
@@ -137,6 +140,7 @@ impl<C: Connection> Driver<C> {
         // The socket, and what is large: a place is given back when its memory is free.
         drop((io, session));
         outbox.discard();
+        drop(turn);
         let Some(client) = client else { return };
         tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "closed");
         let told = async {

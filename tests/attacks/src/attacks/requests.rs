@@ -310,7 +310,9 @@ impl Attack for KeptAlive {
             });
         }
         let open: Vec<_> = asks.join_all().await.into_iter().flatten().collect();
-        field.same("answered", 5000, open.len());
+        // Twice as many as there are places. Who has asked is answered; who has not after five seconds, as here where
+        // one thread that lets all others go first is to ask for all, makes room for the next.
+        field.within("answered", 4000..=5000, open.len() as u64);
         let begin = Instant::now();
         let process = field.server.lock().await.process;
         // What is left are the healthy clients, the publisher, and a few of the process's own.
