@@ -106,7 +106,12 @@ class Native(QuicConnectionProtocol):
         whole, self._buffers[stream] = messages(buffer, self.protobuf)
         kind = client_pb2.Reply if stream == self.control else client_pb2.Push
         for message in whole:
-            self._queue(stream).put_nowait(self._decode(message, kind))
+            decoded = self._decode(message, kind)
+            if decoded == {}:
+                # A ping, which is answered in kind.
+                self.say({})
+            else:
+                self._queue(stream).put_nowait(decoded)
 
     def _decode(self, message, kind):
         if not self.protobuf:
