@@ -4,11 +4,14 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
+import shutil
+import signal
 import socket
 
 import pytest
 
-from native import END, native, quic_server
+from native import END, certificate, native, quic_server
 
 
 @pytest.fixture(params=["json", "protobuf"])
@@ -168,6 +171,25 @@ async def test_a_stop_lets_it_read_to_the_end(tmp_path):
             assert (await client.hear())["push"]["disconnect"]["code"] == 3001
             assert await client.ended() == (3001, "shutdown")
         server.start()
+
+
+async def test_sighup_shows_a_new_certificate_to_who_connects_from_now_on(server, tmp_path):
+    async with native(server) as old:
+        await connected(old)
+        before = shutil.copy(server.cert, tmp_path / "before.pem")
+        certificate(tmp_path)
+        os.kill(server.pid, signal.SIGHUP)
+        for _ in range(100):
+            if "QUIC: a new certificate is in use" in server.log():
+                break
+            await asyncio.sleep(0.05)
+        async with native(server) as new:
+            await connected(new)
+        server.cert = before
+        with pytest.raises(ConnectionError):
+            async with native(server) as deceived:
+                await asyncio.wait_for(deceived.wait_connected(), 10)
+        await subscribed(old, 2, "news")
 
 
 async def test_publications_that_may_get_lost_come_in_datagrams(tmp_path, encoding):
