@@ -159,6 +159,9 @@ pub struct SubscribeGrant {
     pub cache: bool,
     /// A client that does not ask to recover gets what a client without a position would recover.
     pub auto_recover: bool,
+    /// Publications may get lost on the way, where the transport has datagrams: the client takes that for what is
+    /// stale when it is late. Only for what has no history.
+    pub datagrams: bool,
     /// Joins and leaves are announced.
     pub announce: bool,
     /// This client hears of joins and leaves.
@@ -193,6 +196,7 @@ impl Default for SubscribeGrant {
             recoverable: false,
             cache: false,
             auto_recover: false,
+            datagrams: false,
             announce: false,
             join_leave: false,
             presence: false,

@@ -310,17 +310,7 @@ impl Outbox {
 
     /// Whether no lane is known to have anything to read, and the connection has been told of all that happened.
     pub fn is_idle(&self) -> bool {
-<<<<<<< HEAD
-        self.control_is_empty() && self.lanes.none_ready() && !self.tracks_wait()
-    }
-
-    /// Whether [`Outbox::poll_fill`] would find nothing but what rings first: no message, no lane, no event.
-    pub fn is_resting(&self) -> bool {
-        self.is_idle() && !self.has_events()
-=======
-        let told = self.rare.as_ref().is_none_or(|rare| rare.events.is_empty());
-        self.control_is_empty() && self.ready.is_empty() && told
->>>>>>> mend
+        self.control_is_empty() && self.lanes.none_ready() && !self.tracks_wait() && !self.has_events()
     }
 
     /// Fills the empty `batch` with up to about `room` bytes: one message may go over it.

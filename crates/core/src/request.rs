@@ -206,6 +206,8 @@ pub struct Subscribed {
     pub notices: bool,
     /// It has a [track](crate::transport::Track) of its own: there nobody needs to be told the channel.
     pub tracked: bool,
+    /// Its publications may get lost on the way, and overtake each other, where it has a track.
+    pub datagrams: bool,
 }
 
 /// How many are subscribed to a channel.

@@ -67,8 +67,8 @@ pub trait Connection: Send + Unpin + 'static {
     /// The connection is gone, which is as good.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Whether the peer has taken something since this was last asked, of what
-    /// [`poll_shutdown`](Connection::poll_shutdown) waits for: then it is given more time. Only for transports
+    /// Whether the peer has taken something since this was last asked, of what was written before
+    /// [`poll_shutdown`](Connection::poll_shutdown): then it is given more time. Only for transports
     /// whose end costs the peer what is still under way; a kernel goes on sending.
     fn is_taking(&mut self) -> bool {
         false
@@ -103,10 +103,8 @@ pub trait Connection: Send + Unpin + 'static {
     /// Opens a track for a subscription that the client knows by `name`, and says which bytes it begins with;
     /// `None` where the transport has no tracks, or no more for now: what the subscription writes then goes
     /// where everything goes. Never waits.
-    ///
-    /// A track that is to be `behind` gives way to the others until [`hasten_track`](Connection::hasten_track).
-    fn open_track(&mut self, name: u64, behind: bool) -> Option<(Track, Bytes)> {
-        let _ = (name, behind);
+    fn open_track(&mut self, name: u64, manner: Manner) -> Option<(Track, Bytes)> {
+        let _ = (name, manner);
         None
     }
 
@@ -148,6 +146,15 @@ pub trait Connection: Send + Unpin + 'static {
 /// A transport's own way for one lane, beside the one for everything: a QUIC stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Track(pub u32);
+
+/// How a track carries what is written to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// It gives way to the others until [`Connection::hasten_track`].
+    pub behind: bool,
+    /// What a batch has [`loosely`](Batch::loosely) may get lost on the way, or overtake the rest.
+    pub loose: bool,
+}
 
 /// Why a track takes nothing any more.
 #[derive(Debug, thiserror::Error)]

@@ -405,6 +405,7 @@ impl Session for CentrifugeSession {
             notices: self.notices || subscribed.notices,
             bare: self.unidirectional,
             tracked: subscribed.tracked,
+            loose: subscribed.datagrams,
         })
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct ChannelSubscription {
     pub(crate) bare: bool,
     /// It has a track of its own, where nobody needs to be told the channel.
     pub(crate) tracked: bool,
+    /// Publications may get lost on the way.
+    pub(crate) loose: bool,
 }
 
 // The numbers of formats: an entry is encoded once for each.
@@ -57,6 +59,9 @@ impl Subscription for ChannelSubscription {
         if form.is_empty() {
             out.close(convert::disconnect(&crate::Disconnect::INAPPROPRIATE_PROTOCOL));
         } else if self.tracked {
+            if self.loose && entry.publication().is_some() {
+                out.loosely();
+            }
             tracked::write(self.encoding, form, out);
         } else if self.bare {
             out.message(&bare(form));
@@ -82,7 +87,7 @@ impl Subscription for ChannelSubscription {
     }
 
     fn likeness(&self, first: &Entry) -> Option<u16> {
-        if self.delta || self.bare || self.filter.is_some() {
+        if self.delta || self.bare || self.loose || self.filter.is_some() {
             return None;
         }
         if self.floor > 0 {

@@ -2,12 +2,8 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use tidegate_core::broker::{PublishOptions, Published};
-<<<<<<< HEAD
 use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication, outbox};
-=======
-use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication};
 use tokio::sync::Semaphore;
->>>>>>> mend
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 

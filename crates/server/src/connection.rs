@@ -273,7 +273,7 @@ impl<C: Connection> Driver<C> {
                 break;
             }
             // All was written, and socket and outbox know whom to wake: looking again would find nothing.
-            if self.resting && self.outbox.is_resting() {
+            if self.resting && self.outbox.is_idle() {
                 break;
             }
         }
@@ -445,9 +445,11 @@ impl<C: Connection> Driver<C> {
     fn keep_deadlines(&mut self, now: Instant) -> Poll<Disconnect> {
         match &self.phase {
             Phase::Linger(until) if *until <= now => return Poll::Ready(CLOSED),
-            Phase::Closing(why, until) if *until <= now && self.io.is_taking() => {
-                let until = now + self.app.settings().close_timeout;
-                self.phase = Phase::Closing(why.clone(), until);
+            Phase::Closing(_, until) | Phase::Waiting(_, until) if *until <= now && self.io.is_taking() => {
+                let later = now + self.app.settings().close_timeout;
+                if let Phase::Closing(_, until) | Phase::Waiting(_, until) = &mut self.phase {
+                    *until = later;
+                }
             }
             Phase::Closing(why, until) | Phase::Waiting(why, until) if *until <= now => {
                 return Poll::Ready((**why).clone());

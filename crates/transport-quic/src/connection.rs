@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quinn::VarInt;
 use tidegate_core::Disconnect;
 use tidegate_core::outbox::{Batch, Framing};
-use tidegate_core::transport::{self, ReceiveError, Received, Track, TrackError};
+use tidegate_core::transport::{self, Manner, ReceiveError, Received, Track, TrackError};
 use web_transport_quinn::Session;
 
 use crate::blocked::Blocked;
@@ -162,7 +162,7 @@ impl transport::Connection for QuicConnection {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, batch: &Batch) -> Poll<io::Result<usize>> {
         let Self { send, blocked, .. } = self;
-        let (taken, stopped) = offer(batch, |piece| match send.poll_write(cx, piece) {
+        let (taken, stopped) = offer(batch.pieces(), |piece| match send.poll_write(cx, piece) {
             Poll::Pending => {
                 // Again, so that it is this that is woken.
                 let flag = blocked.insert(Arc::default());
@@ -261,9 +261,9 @@ impl transport::Connection for QuicConnection {
         self.gone.as_mut().map_or(Poll::Pending, |gone| gone.as_mut().poll(cx))
     }
 
-    fn open_track(&mut self, name: u64, behind: bool) -> Option<(Track, Bytes)> {
+    fn open_track(&mut self, name: u64, manner: Manner) -> Option<(Track, Bytes)> {
         match &self.link {
-            Link::Raw(connection) => self.tracks.open(connection, name, behind),
+            Link::Raw(connection) => self.tracks.open(connection, name, manner),
             Link::Web(_) => None,
         }
     }
@@ -274,7 +274,10 @@ impl transport::Connection for QuicConnection {
         track: Track,
         batch: &Batch,
     ) -> Poll<Result<usize, TrackError>> {
-        self.tracks.poll_write(cx, track, batch)
+        match &self.link {
+            Link::Raw(connection) => self.tracks.poll_write(cx, connection, track, batch),
+            Link::Web(_) => Poll::Ready(Err(TrackError::Stopped)),
+        }
     }
 
     fn hasten_track(&mut self, track: Track) {

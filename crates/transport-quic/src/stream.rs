@@ -4,7 +4,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tidegate_core::outbox::Batch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The half that is written.
@@ -52,14 +51,14 @@ impl Recv {
     }
 }
 
-/// Offers a batch piece by piece to `write`, until it takes no more: how many bytes it took, and why it stopped,
-/// unless it took everything.
-pub(crate) fn offer<E>(
-    batch: &Batch,
+/// Offers piece by piece to `write`, until it takes no more: how many bytes it took, and why it stopped, unless it
+/// took everything.
+pub(crate) fn offer<'p, E>(
+    pieces: impl IntoIterator<Item = &'p [u8]>,
     mut write: impl FnMut(&[u8]) -> Poll<Result<usize, E>>,
 ) -> (usize, Option<Poll<E>>) {
     let mut taken = 0;
-    for mut piece in batch.pieces() {
+    for mut piece in pieces {
         while !piece.is_empty() {
             match write(piece) {
                 Poll::Ready(Ok(bytes)) => {

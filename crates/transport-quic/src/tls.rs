@@ -68,7 +68,8 @@ pub(crate) fn config(crypto: Arc<QuicServerConfig>, options: &Options) -> io::Re
         .stream_receive_window(VarInt::from_u32(options.stream_receive_window))
         .mtu_discovery_config(options.mtu_discovery.then(MtuDiscoveryConfig::default))
         // Browsers ask for them before they ask for WebTransport; none is read.
-        .datagram_receive_buffer_size(Some(DATAGRAMS));
+        .datagram_receive_buffer_size(Some(DATAGRAMS))
+        .datagram_send_buffer_size(LOOSE);
     config
         .transport_config(Arc::new(transport))
         .max_incoming(INCOMING)
@@ -79,6 +80,8 @@ pub(crate) fn config(crypto: Arc<QuicServerConfig>, options: &Options) -> io::Re
 
 /// Bytes of datagrams that a client has sent: the newest, and nobody reads them.
 const DATAGRAMS: usize = 4096;
+/// Bytes of datagrams that have not left: over it the oldest is lost, which is what they are for.
+const LOOSE: usize = 64 * 1024;
 /// Clients that have knocked and are not looked at yet. As many as there are packets in [`Options::incoming_buffer`].
 const INCOMING: usize = 8192;
 /// Bytes that such a client sends meanwhile: a few packets.

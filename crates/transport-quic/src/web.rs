@@ -1,4 +1,5 @@
 use std::io;
+use std::time::Duration;
 
 use http::StatusCode;
 use quinn::Connection;
@@ -6,6 +7,9 @@ use tidegate_core::transport::Peer;
 use web_transport_quinn::Request;
 
 use crate::{Options, QuicConnection};
+
+/// How long a refusal may take to arrive. 1 s: a few round trips.
+const ANSWERED: Duration = Duration::from_secs(1);
 
 /// Lets a browser in, if it asks for the right thing from the right page, and has opened its stream.
 pub(crate) async fn open(
@@ -27,8 +31,8 @@ pub(crate) async fn open(
     if let Some(status) = refusal {
         let path = request.url.path().to_owned();
         request.reject(status).await.map_err(io::Error::other)?;
-        // Closing at once would lose the answer.
-        connection.closed().await;
+        // Closing at once would lose the answer; and a browser keeps the connection for what it may want next.
+        let _ = tokio::time::timeout(ANSWERED, connection.closed()).await;
         let error = format!("WebTransport to {path} from {origin:?} was refused with {status}");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));
     }

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 import { Centrifuge as JsonClient } from 'centrifuge';
 import { Centrifuge as ProtobufClient } from 'centrifuge/build/protobuf';
@@ -16,7 +16,7 @@ import WebSocket from 'ws';
 import { connect, Inbox, subscribe } from './sdk.mjs';
 import { freePort, Server } from './server.mjs';
 
-const bundles = createRequire(import.meta.url).resolve('centrifuge/package.json').replace('package.json', 'dist/');
+const bundles = fileURLToPath(new URL('./node_modules/centrifuge/dist/', import.meta.url));
 
 let browser;
 let folder;

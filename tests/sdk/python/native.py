@@ -23,14 +23,20 @@ END = object()
 @contextlib.contextmanager
 def quic_server(folder, config=None):
     """A server with a UDP port, whose number it has as `udp`."""
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    made = [os.environ["TIDEGATE_BIN"], "cert", "--cert", cert, "--key", key, "--force"]
-    subprocess.run(made, check=True, capture_output=True, timeout=PATIENCE)
+    cert, key = certificate(folder)
     udp = free_port()
     quic = {"enabled": True, "port": udp, "tls": {"enabled": True, "cert_pem": cert, "key_pem": key}}
     with serving({**(config or {}), "quic": {**quic, **(config or {}).get("quic", {})}}) as server:
         server.udp, server.cert = udp, cert
         yield server
+
+
+def certificate(folder):
+    """Makes a certificate, in place of one that is there; the files of it and its key."""
+    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    made = [os.environ["TIDEGATE_BIN"], "cert", "--cert", cert, "--key", key, "--force"]
+    subprocess.run(made, check=True, capture_output=True, timeout=PATIENCE)
+    return cert, key
 
 
 class Native(QuicConnectionProtocol):
@@ -106,7 +112,12 @@ class Native(QuicConnectionProtocol):
         whole, self._buffers[stream] = messages(buffer, self.protobuf)
         kind = client_pb2.Reply if stream == self.control else client_pb2.Push
         for message in whole:
-            self._queue(stream).put_nowait(self._decode(message, kind))
+            decoded = self._decode(message, kind)
+            if decoded == {}:
+                # A ping, which is answered in kind.
+                self.say({})
+            else:
+                self._queue(stream).put_nowait(decoded)
 
     def _decode(self, message, kind):
         if not self.protobuf:

@@ -2,12 +2,16 @@
 
 import asyncio
 import base64
+import contextlib
 import json
+import os
+import shutil
+import signal
 import socket
 
 import pytest
 
-from native import END, native, quic_server
+from native import END, certificate, native, quic_server
 
 
 @pytest.fixture(params=["json", "protobuf"])
@@ -167,3 +171,87 @@ async def test_a_stop_lets_it_read_to_the_end(tmp_path):
             assert (await client.hear())["push"]["disconnect"]["code"] == 3001
             assert await client.ended() == (3001, "shutdown")
         server.start()
+
+
+async def test_sighup_shows_a_new_certificate_to_who_connects_from_now_on(server, tmp_path):
+    async with native(server) as old:
+        await connected(old)
+        before = shutil.copy(server.cert, tmp_path / "before.pem")
+        certificate(tmp_path)
+        os.kill(server.pid, signal.SIGHUP)
+        for _ in range(100):
+            if "QUIC: a new certificate is in use" in server.log():
+                break
+            await asyncio.sleep(0.05)
+        async with native(server) as new:
+            await connected(new)
+        server.cert = before
+        with pytest.raises(ConnectionError):
+            async with native(server) as deceived:
+                await asyncio.wait_for(deceived.wait_connected(), 10)
+        await subscribed(old, 2, "news")
+
+
+async def test_publications_that_may_get_lost_come_in_datagrams(tmp_path, encoding):
+    with quic_server(tmp_path, {"channel": {"without_namespace": {"allow_datagrams": True}}}) as server:
+        async with native(server, encoding, max_datagram_frame_size=65536) as client:
+            await connected(client)
+            wish = data(encoding, {"tidegate": {"datagrams": True}})
+            await subscribed(client, 2, "news", data=wish)
+            for i in range(20):
+                server.api("publish", {"channel": "news", "data": i})
+            for i in range(20):
+                name, push = await asyncio.wait_for(client.datagrams.get(), 20)
+                assert (name, push) == (2, {"pub": {"data": data(encoding, i)}})
+            server.api("publish", {"channel": "news", "data": "x" * 5000})
+            assert (await client.hear_track(2))["pub"]["data"] == data(encoding, "x" * 5000)
+            assert client.datagrams.empty()
+
+
+async def test_one_byte_gaps_are_not_kept_for_long(server):
+    """A client that sends every second byte only would have the server keep a note of each."""
+    async with native(server) as healthy:
+        await connected(healthy)
+        await subscribed(healthy, 2, "news")
+        async with contextlib.AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(native(server)) for _ in range(2)]
+            for client in clients:
+                await connected(client)
+                sender = client._quic._streams[client.control].sender
+                begin = sender._buffer_stop
+                sender.write(b"x" * 20_000)
+                sender._pending = Gaps(begin, begin + 20_000)
+                client.transmit()
+            for client in clients:
+                code, reason = await client.ended()
+                assert (code, "gaps" in reason) == (1, True), (code, reason)
+                assert client._quic._streams[client.control].sender._pending, "long before the last"
+        server.api("publish", {"channel": "news", "data": 1})
+        assert await healthy.hear_track(2) == {"pub": {"data": 1}}
+
+
+class Gaps:
+    """What a stream has yet to send, as its sender sees it: every second byte, alone."""
+
+    def __init__(self, begin, end):
+        self.at, self.end = begin + 1, end
+
+    def __len__(self):
+        return 1 if self.at < self.end else 0
+
+    def __bool__(self):
+        return self.at < self.end
+
+    def __getitem__(self, index):
+        if self.at >= self.end:
+            raise IndexError(index)
+        return range(self.at, self.at + 1)
+
+    def __iter__(self):
+        return iter([self[0]] if self else [])
+
+    def subtract(self, begin, end):
+        self.at = max(self.at, end + 1)
+
+    def add(self, begin, end):
+        """What was lost stays lost."""

@@ -48,6 +48,8 @@ pub struct Batch {
     ends: Vec<u32>,
     /// Whose the steps are, in order.
     spans: Vec<Span>,
+    /// The steps that may get lost, in order.
+    loose: Vec<u32>,
     /// Why the connection cannot go on.
     closing: Option<Disconnect>,
     copies: Copies,
@@ -94,6 +96,7 @@ impl Batch {
             len: 0,
             ends: Vec::new(),
             spans: Vec::new(),
+            loose: Vec::new(),
             closing: None,
             copies: Copies::default(),
         }
@@ -130,6 +133,23 @@ impl Batch {
         }
         self.buffer.extend_from_slice(self.framing.suffix);
         self.len += written + head.len() + length + self.framing.suffix.len();
+    }
+
+    /// Says that the step which is being made may get lost, where the transport can carry it so.
+    pub fn loosely(&mut self) {
+        self.loose.push(self.ends.len() as u32);
+    }
+
+    /// The steps: from where to where each is, in bytes, and whether it may get lost.
+    pub fn steps(&self) -> impl Iterator<Item = (Range<usize>, bool)> {
+        let mut loose = self.loose.iter().copied().peekable();
+        let mut from = 0;
+        self.ends.iter().enumerate().map(move |(i, end)| {
+            let step = from..*end as usize;
+            from = step.end;
+            let is_loose = loose.next_if_eq(&(i as u32)).is_some();
+            (step, is_loose)
+        })
     }
 
     /// Says that the connection cannot go on: an entry cannot be told to this client.
@@ -270,7 +290,7 @@ impl Batch {
     }
 
     /// The bytes from `from` to `to`: a slice of a shared message, or a copy of a small one.
-    pub(super) fn part(&self, from: usize, to: usize) -> Vec<Bytes> {
+    pub fn part(&self, from: usize, to: usize) -> Vec<Bytes> {
         let mut parts = Vec::new();
         let mut at = 0;
         let mut buffer_at = 0;
@@ -301,6 +321,7 @@ impl Batch {
         self.slices.clear();
         self.ends.clear();
         self.spans.clear();
+        self.loose.clear();
         self.closing = None;
         self.len = 0;
     }

@@ -134,6 +134,8 @@ pub struct ChannelOptions {
     pub backpressure: Backpressure,
     /// What subscribers may ask for instead.
     pub allowed_backpressure: Vec<Backpressure>,
+    /// Whether subscribers over QUIC may ask for datagrams, where there is no history.
+    pub allow_datagrams: bool,
     /// Keys whose latest publication a channel holds beyond its window, where `latest_per_key` is used or
     /// allowed. 1024: instruments, players or sensors of one channel.
     pub key_table_size: usize,

@@ -149,13 +149,15 @@ impl<C: Connection> Driver<C> {
             recoverable: grant.recoverable,
             positioned: grant.positioned || grant.recoverable,
             position: history.top.clone(),
-            delta: grant.delta && wanted.delta,
+            // What a patch is made against may be lost.
+            delta: grant.delta && wanted.delta && !grant.datagrams,
             // Beyond the router's bound, the log brings more than is wanted.
             filter: wanted.filter().filter(|_| self.filters_itself(lane)).cloned(),
             join_leave: grant.join_leave,
             data: grant.data.clone(),
             was_recovering: wanted.recover.is_some(),
             notices: grant.notices,
+            datagrams: grant.datagrams && !grant.history.is_kept(),
             ..Default::default()
         };
         let recover = wanted.recover.as_ref().filter(|_| grant.recoverable);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tidegate_core::outbox::{Batch, Lane};
 use tidegate_core::request::Subscribed;
-use tidegate_core::transport::{Connection, Track, TrackError};
+use tidegate_core::transport::{Connection, Manner, Track, TrackError};
 use tidegate_core::{Channel, Disconnect};
 
 use super::writing::{BATCH, ROOM};
@@ -19,7 +19,8 @@ impl<C: Connection> Driver<C> {
     /// A track for the subscription that the client has asked for, and how it begins.
     pub(super) fn open_track(&mut self, subscribed: &Subscribed) -> Option<(Track, Bytes)> {
         let name = self.session.request_name()?;
-        self.io.open_track(name, !subscribed.publications.is_empty())
+        let manner = Manner { behind: !subscribed.publications.is_empty(), loose: subscribed.datagrams };
+        self.io.open_track(name, manner)
     }
 
     /// Gives a lane its track, on which what was recovered comes first, and not in the reply. Returns why the

@@ -89,7 +89,14 @@ impl Rules {
             Some(name) => namespace.policy_asked_for(name)?,
             None => grant.policy,
         };
+        let datagrams = wishes.datagrams && options.allow_datagrams && !namespace.history.is_kept();
+        if wishes.datagrams && !datagrams {
+            let message = "bad request: tidegate.datagrams in data: the channel has history, or its namespace has no \
+                           allow_datagrams";
+            return Err(ClientError { message: message.into(), ..ClientError::BAD_REQUEST });
+        }
         Ok(SubscribeGrant {
+            datagrams,
             delta: request.delta && grant.delta,
             filter: options.allow_tags_filter,
             expire_at: permission.expire_at,
@@ -205,6 +212,7 @@ fn grant(namespace: &Namespace, overrides: &Overrides, asked: Asked) -> Subscrib
         history: namespace.history,
         policy: namespace.policy((positioned || recoverable) && kept),
         notices: false,
+        datagrams: false,
     }
 }
 

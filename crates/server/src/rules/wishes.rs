@@ -13,6 +13,9 @@ pub(super) struct Wishes {
     /// It wants to be told of gaps.
     #[serde(default)]
     pub(super) notices: bool,
+    /// It takes publications that may get lost on the way.
+    #[serde(default)]
+    pub(super) datagrams: bool,
 }
 
 impl Wishes {

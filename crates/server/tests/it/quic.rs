@@ -341,6 +341,54 @@ async fn a_client_that_changes_its_address_keeps_its_subscriptions() {
     stage.end().await;
 }
 
+#[tokio::test]
+async fn what_may_get_lost_comes_in_datagrams_and_the_rest_on_the_track() {
+    let mut rules = Rules::default();
+    rules.grant.datagrams = true;
+    rules.grant.announce = true;
+    rules.grant.join_leave = true;
+    let stage = Stage::open(rules, |b| b);
+    let mut ada = Native::connect(&stage, TransportConfig::default()).await;
+    let (_, mut news) = ada.subscribe(300, "news").await;
+    assert!(next(&mut news).await.unwrap().contains("join"));
+    for i in 0..20 {
+        stage.site.publish("news", i.to_string()).await;
+    }
+    for i in 0..20 {
+        let datagram = within(ada.connection.read_datagram()).await.expect("a datagram");
+        // 300 as uvarint.
+        let message = datagram.strip_prefix(&[0xac, 0x02]).expect("the id of the command");
+        assert_eq!(message, format!("{{\"pub\":{{\"data\":{i}}}}}\n").as_bytes());
+    }
+    // Too large for one.
+    let data = format!("\"{}\"", "x".repeat(5000));
+    stage.site.publish("news", data.clone()).await;
+    assert_eq!(next(&mut news).await, Some(format!(r#"{{"push":{{"pub":{{"data":{data}}}}}}}"#)));
+    let _bob = stage.client(Way::Memory, "bob").await.subscribe("news").await;
+    assert!(next(&mut news).await.unwrap().contains("join"));
+    // A client that takes no datagrams gets all on the track.
+    let mut transport = TransportConfig::default();
+    transport.datagram_receive_buffer_size(None);
+    let mut eve = Native::connect(&stage, transport).await;
+    let (_, mut news) = eve.subscribe(2, "news").await;
+    assert!(next(&mut news).await.unwrap().contains("join"));
+    stage.site.publish("news", "1").await;
+    assert_eq!(next(&mut news).await, Some(r#"{"push":{"pub":{"data":1}}}"#.into()));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn a_channel_with_history_has_no_datagrams() {
+    let mut rules = Rules::with_history(10);
+    rules.grant.datagrams = true;
+    let stage = Stage::open(rules, |b| b);
+    let mut ada = Native::connect(&stage, TransportConfig::default()).await;
+    let (_, mut news) = ada.subscribe(2, "news").await;
+    stage.site.publish("news", "1").await;
+    assert!(next(&mut news).await.unwrap().contains(r#""data":1"#));
+    stage.end().await;
+}
+
 /// Passes packets on, and counts those of the server that ask for a proof of the address.
 async fn retries(stage: &Stage) -> (SocketAddr, Arc<std::sync::atomic::AtomicUsize>) {
     let front = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -183,6 +183,13 @@ impl Visitor {
         reply
     }
 
+    /// Subscribes, and waits for the reply.
+    pub(crate) async fn subscribe(mut self, channel: &str) -> Self {
+        self.say(&format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#));
+        while !self.hear().await.starts_with(r#"{"id":2"#) {}
+        self
+    }
+
     /// The next message; the client's own id reads `ME`. The end is `end` and why.
     pub(crate) async fn hear(&mut self) -> String {
         let message = within(self.hears.recv()).await.unwrap_or_else(|| "gone".to_owned());

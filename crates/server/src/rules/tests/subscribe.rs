@@ -275,6 +275,7 @@ fn subscribers_choose_among_what_is_allowed() {
         let rules = rules(&format!("client.insecure {flags}"));
         let request = SubscribeRequest { data: data.into(), ..subscribe_to("x") };
         let said = match wait(rules.subscribe(&client("ann"), &request)) {
+            Ok(grant) if grant.datagrams => format!("{} and datagrams", grant.policy.name()),
             Ok(grant) if grant.notices => format!("{} and notices", grant.policy.name()),
             Ok(grant) => grant.policy.name().to_owned(),
             Err(refusal) => refusal.to_string(),
@@ -298,6 +299,13 @@ fn subscribers_choose_among_what_is_allowed() {
     );
     check("", r#"{"tidegate":{"notices":true},"mine":[1]}"#, "disconnect and notices");
     check("", r#"{"tidegate":{"later":5}}"#, "disconnect");
+    let datagrams = r#"{"tidegate":{"datagrams":true}}"#;
+    let none = "107 bad request: tidegate.datagrams in data: the channel has history, or its namespace has no \
+                allow_datagrams";
+    check("+allow_datagrams", datagrams, "disconnect and datagrams");
+    check("+allow_datagrams", "", "disconnect");
+    check("", datagrams, none);
+    check("+allow_datagrams +history_size=5 +history_ttl=60s", datagrams, none);
     // What is no such object is the application's own.
     for own in ["5", "[1]", "\"tidegate\"", "tidegate", r#"{"tidegate":null}"#, r#"{"a":{"tidegate":1}}"#] {
         check("", own, "disconnect");
