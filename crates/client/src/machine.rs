@@ -8,6 +8,7 @@ mod backoff;
 mod calls;
 mod config;
 mod connecting;
+mod notices;
 mod pushes;
 mod subs;
 mod track;
@@ -18,7 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
-use tidegate_protocol::{Command, Reply};
+use tidegate_protocol::{Command, Push, Reply};
 
 pub(crate) use self::backoff::Backoff;
 pub(crate) use self::calls::Answer;
@@ -49,6 +50,10 @@ pub(crate) enum Action {
     Client(ClientEvent),
     /// Tell the program of a subscription. After [`Event::Unsubscribed`] it is not known any more.
     Sub(SubId, Event),
+    /// A subscription is live, by the subscribe command of this id.
+    Live(SubId, u32),
+    /// It is live no more.
+    Dead(SubId, u32),
 }
 
 /// How a transport ended.
@@ -169,6 +174,15 @@ impl Machine {
             self.pushed(push, now);
         } else if self.link.answers_pings() {
             self.actions.push_back(Action::Pong);
+        }
+    }
+
+    /// Something came on the own stream of the subscription that this subscribe command began.
+    pub(crate) fn received_in(&mut self, command: u32, push: Push, now: Instant) {
+        if let Some(channel) = self.channel_of(command) {
+            let channel = channel.to_owned();
+            self.heard(now);
+            self.pushed(Push { channel, ..push }, now);
         }
     }
 
