@@ -307,7 +307,7 @@ impl Driver {
                         transport.live(command);
                     }
                 }
-                Action::Dead(_, command) => {
+                Action::Dead(command) => {
                     if let Some(transport) = &mut self.transport {
                         transport.dead(command);
                     }
@@ -365,6 +365,25 @@ impl Driver {
         if self.held.remove(&id) && self.held.is_empty() {
             self.machine.listen(true, now);
         }
+    }
+}
+
+impl Drop for Driver {
+    /// However the task ends, by a panic of a token source or with its runtime: no reader waits for what never comes.
+    fn drop(&mut self) {
+        for want in self.ends.shared.end() {
+            if let Want::Subscribe(wanted) = want {
+                wanted.queue.end();
+            }
+        }
+        self.subs.values().for_each(|side| side.queue.end());
+        self.ends.state.send_if_modified(|state| {
+            let alive = !matches!(state, State::Disconnected(_));
+            if alive {
+                *state = State::Disconnected(Why::new(own::GONE, "the client's task has ended"));
+            }
+            alive
+        });
     }
 }
 

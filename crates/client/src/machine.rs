@@ -52,8 +52,8 @@ pub(crate) enum Action {
     Sub(SubId, Event),
     /// A subscription is live, by the subscribe command of this id.
     Live(SubId, u32),
-    /// It is live no more.
-    Dead(SubId, u32),
+    /// The subscription that this command began is live no more.
+    Dead(u32),
 }
 
 /// How a transport ended.
@@ -106,6 +106,8 @@ pub(crate) mod own {
     pub(crate) const READER_BEHIND: u32 = 50;
     /// Not of the SDKs: a patch fits nothing we have.
     pub(crate) const BAD_PATCH: u32 = 51;
+    /// Not of the SDKs: the client's task has ended by itself.
+    pub(crate) const GONE: u32 = 52;
 }
 
 impl Machine {

@@ -301,7 +301,7 @@ impl Machine {
             // It ends one before this one.
             return;
         }
-        self.actions.push_back(Action::Dead(id, sub.command));
+        self.actions.push_back(Action::Dead(sub.command));
         if why.code < 2500 {
             return self.end(id, why);
         }
@@ -398,7 +398,7 @@ impl Machine {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         sub.track.live = false;
         if sub.is_live() {
-            self.actions.push_back(Action::Dead(id, sub.command));
+            self.actions.push_back(Action::Dead(sub.command));
         }
         // While it is asked for, the server may have it.
         if (sub.is_live() || sub.state == State::Asking) && self.link.takes_subscribes() {

@@ -15,7 +15,6 @@ use quinn::{
     ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig, VarInt,
 };
 use tidegate_protocol::Encoding;
-use tokio::io::AsyncWrite;
 use tokio_rustls::rustls;
 
 use self::reading::{Reading, Step};

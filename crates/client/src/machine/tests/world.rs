@@ -148,7 +148,7 @@ fn word(action: Action) -> String {
         Action::SubToken(id) => format!("sub {}: token?", id.0),
         Action::Client(event) => client_word(&event),
         Action::Live(id, command) => format!("sub {}: live by {command}", id.0),
-        Action::Dead(id, command) => format!("sub {}: dead by {command}", id.0),
+        Action::Dead(command) => format!("dead by {command}"),
         Action::Sub(id, event) => format!("sub {}: {}", id.0, event_word(&event)),
     }
 }
