@@ -11,7 +11,7 @@ use crate::driver::Driver;
 use crate::machine::{Backoff, Config, Machine};
 use crate::options::Limits;
 use crate::token::TokenSource;
-use crate::transport::{self, Target, Trust};
+use crate::transport::{self, Scheme, Target, Trust};
 use crate::{BuildError, Client, TokenError};
 
 /// How a client connects. Everything but the URL has a default.
@@ -97,7 +97,8 @@ impl Builder {
         self
     }
 
-    /// Whether Tidegate is to tell of gaps and of its health. On by default; other servers take no notice of it.
+    /// Whether Tidegate is to tell of gaps and of its health. On by default; other servers take no notice of it. Over QUIC it
+    /// is asked for with each subscription, in its [data](crate::Subscribe::data), and tells of gaps only.
     pub fn notices(mut self, notices: bool) -> Self {
         self.notices = notices;
         self
@@ -161,15 +162,24 @@ impl Builder {
         if self.encoding == Encoding::Json && !self.data.is_empty() && !self.encoding.carries(&self.data) {
             return Err(BuildError::NotJson);
         }
-        if self.notices {
+        let has_query = target.scheme != Scheme::Quic;
+        if self.notices && has_query {
             target.add_query("tidegate_notices", "true");
         }
+        let tls = transport::client_config(&self.trust)?;
+        let quic = match target.scheme {
+            Scheme::Quic => {
+                Some(transport::quic_config(tls.clone(), self.encoding).map_err(BuildError::Trust)?)
+            }
+            Scheme::Ws | Scheme::Wss => None,
+        };
         let options = transport::Options {
             target,
             encoding: self.encoding,
             headers: self.request_headers,
             message_size_limit: self.limits.message_size_limit,
-            tls: Arc::new(transport::client_config(&self.trust)?),
+            quic,
+            tls: Arc::new(tls),
         };
         let backoff = |(min, max)| Backoff { min, max };
         let config = Config {
@@ -186,6 +196,7 @@ impl Builder {
             resubscribe: backoff(self.limits.resubscribe),
             message_size_limit: self.limits.message_size_limit,
             notices: self.notices,
+            notices_by_data: self.notices && !has_query,
         };
         // Hashing nothing under keys of its own is random enough for pauses.
         let seed = RandomState::new().build_hasher().finish();

@@ -70,7 +70,8 @@ impl Client {
         Self::builder(url).connect()
     }
 
-    /// Begins to describe a client of the server at this URL: `ws://HOST:PORT/PATH` or `wss://HOST:PORT/PATH`.
+    /// Begins to describe a client of the server at this URL: `ws://HOST:PORT/PATH`, `wss://HOST:PORT/PATH` or
+    /// `quic://HOST:PORT`.
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder::new(url)
     }

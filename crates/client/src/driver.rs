@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use tidegate_protocol::Malformed;
 use tokio::time::Sleep;
 
 use self::outgoing::Outgoing;
@@ -47,6 +48,8 @@ struct Side {
     channel: String,
     queue: Arc<Queue<Event>>,
     token_source: Option<TokenSource>,
+    /// The subscribe command by which it is live.
+    command: u32,
 }
 
 /// A token that has been fetched, for the connection or for a subscription.
@@ -132,6 +135,9 @@ impl Driver {
                 }
                 Want::Room(id) => {
                     self.unhold(id, now);
+                    if let (Some(side), Some(transport)) = (self.subs.get(&id), &mut self.transport) {
+                        transport.hold(side.command, false);
+                    }
                     self.machine.resume(id, now);
                 }
                 Want::Disconnect => self.machine.disconnect(),
@@ -143,7 +149,7 @@ impl Driver {
 
     fn begin(&mut self, wanted: Wanted, now: Instant) {
         let Wanted { id, channel, options, token_source, queue } = wanted;
-        self.subs.insert(id, Side { channel: channel.clone(), queue, token_source });
+        self.subs.insert(id, Side { channel: channel.clone(), queue, token_source, command: 0 });
         self.machine.subscribe(id, channel, options, now);
     }
 
@@ -226,14 +232,21 @@ impl Driver {
 
     fn received(&mut self, frame: &transport::Frame) {
         let now = now();
-        for reply in self.ends.encoding.replies(&frame.bytes) {
-            match reply {
-                Ok(reply) => self.machine.received(reply, now),
-                Err(error) => {
-                    let what = format!("the server sent what is no message: {error}");
-                    self.machine.lost(Lost::Unreadable(Why::new(own::BAD_PROTOCOL, what)), now);
-                }
-            }
+        let encoding = self.ends.encoding;
+        let machine = &mut self.machine;
+        let read = match frame.of {
+            None => encoding.replies(&frame.bytes).try_for_each(|reply| {
+                machine.received(reply?, now);
+                Ok::<_, Malformed>(())
+            }),
+            Some(command) => encoding.pushes(&frame.bytes).try_for_each(|push| {
+                machine.received_in(command, push?, now);
+                Ok(())
+            }),
+        };
+        if let Err(error) = read {
+            let what = format!("the server sent what is no message: {error}");
+            self.machine.lost(Lost::Unreadable(Why::new(own::BAD_PROTOCOL, what)), now);
         }
         self.act();
     }
@@ -286,6 +299,19 @@ impl Driver {
                 }
                 Action::Client(event) => self.tell(event),
                 Action::Sub(id, event) => self.tell_sub(id, event),
+                Action::Live(id, command) => {
+                    if let Some(side) = self.subs.get_mut(&id) {
+                        side.command = command;
+                    }
+                    if let Some(transport) = &mut self.transport {
+                        transport.live(command);
+                    }
+                }
+                Action::Dead(command) => {
+                    if let Some(transport) = &mut self.transport {
+                        transport.dead(command);
+                    }
+                }
             }
         }
     }
@@ -315,8 +341,12 @@ impl Driver {
         if side.queue.push(event) == Pushed::Full {
             match side.queue.overflow() {
                 Overflow::Wait => {
-                    self.held.insert(id);
-                    self.machine.listen(false, now());
+                    let command = side.command;
+                    let transport = self.transport.as_mut();
+                    if !transport.is_some_and(|transport| transport.hold(command, true)) {
+                        self.held.insert(id);
+                        self.machine.listen(false, now());
+                    }
                 }
                 Overflow::Recover if self.machine.hold(id, now()) => {}
                 Overflow::Recover | Overflow::DropOldest => side.queue.trim(),
@@ -335,6 +365,25 @@ impl Driver {
         if self.held.remove(&id) && self.held.is_empty() {
             self.machine.listen(true, now);
         }
+    }
+}
+
+impl Drop for Driver {
+    /// However the task ends, by a panic of a token source or with its runtime: no reader waits for what never comes.
+    fn drop(&mut self) {
+        for want in self.ends.shared.end() {
+            if let Want::Subscribe(wanted) = want {
+                wanted.queue.end();
+            }
+        }
+        self.subs.values().for_each(|side| side.queue.end());
+        self.ends.state.send_if_modified(|state| {
+            let alive = !matches!(state, State::Disconnected(_));
+            if alive {
+                *state = State::Disconnected(Why::new(own::GONE, "the client's task has ended"));
+            }
+            alive
+        });
     }
 }
 

@@ -26,7 +26,8 @@
 //! - Each subscription has a bounded queue, and an [`Overflow`] policy for a program that reads it too slowly.
 //! - Futures are cancel safe: a dropped one loses no event. A call that is dropped before it was sent is not sent.
 //!
-//! The URL says how: `ws://` or `wss://`. [`Builder`] has the rest: tokens, encoding, times, certificates.
+//! The URL says how: `ws://`, `wss://` or `quic://` (raw QUIC, where each subscription has a stream of its own and holds up
+//! no other). [`Builder`] has the rest: tokens, encoding, times, certificates.
 //!
 //! # Tokens
 //!

@@ -8,6 +8,7 @@ mod backoff;
 mod calls;
 mod config;
 mod connecting;
+mod notices;
 mod pushes;
 mod subs;
 mod track;
@@ -18,7 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Instant;
 
-use tidegate_protocol::{Command, Reply};
+use tidegate_protocol::{Command, Push, Reply};
 
 pub(crate) use self::backoff::Backoff;
 pub(crate) use self::calls::Answer;
@@ -49,6 +50,10 @@ pub(crate) enum Action {
     Client(ClientEvent),
     /// Tell the program of a subscription. After [`Event::Unsubscribed`] it is not known any more.
     Sub(SubId, Event),
+    /// A subscription is live, by the subscribe command of this id.
+    Live(SubId, u32),
+    /// The subscription that this command began is live no more.
+    Dead(u32),
 }
 
 /// How a transport ended.
@@ -101,6 +106,8 @@ pub(crate) mod own {
     pub(crate) const READER_BEHIND: u32 = 50;
     /// Not of the SDKs: a patch fits nothing we have.
     pub(crate) const BAD_PATCH: u32 = 51;
+    /// Not of the SDKs: the client's task has ended by itself.
+    pub(crate) const GONE: u32 = 52;
 }
 
 impl Machine {
@@ -169,6 +176,15 @@ impl Machine {
             self.pushed(push, now);
         } else if self.link.answers_pings() {
             self.actions.push_back(Action::Pong);
+        }
+    }
+
+    /// Something came on the own stream of the subscription that this subscribe command began.
+    pub(crate) fn received_in(&mut self, command: u32, push: Push, now: Instant) {
+        if let Some(channel) = self.channel_of(command) {
+            let channel = channel.to_owned();
+            self.heard(now);
+            self.pushed(Push { channel, ..push }, now);
         }
     }
 

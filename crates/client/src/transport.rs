@@ -1,17 +1,20 @@
 //! What carries frames: one trait, a file for each kind.
 
+mod quic;
 mod target;
 mod tls;
 mod websocket;
 
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_protocol::Encoding;
 
-pub(crate) use self::target::Target;
+pub(crate) use self::quic::client_config as quic_config;
+pub(crate) use self::target::{Scheme, Target};
 pub use self::tls::Trust;
 pub(crate) use self::tls::client_config;
 use crate::machine::Lost;
@@ -32,6 +35,23 @@ pub(crate) trait Transport: Send {
     /// Whether all that was sent is on its way.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>>;
 
+    /// The subscription that this subscribe command began is live: what its own stream brings may be told.
+    fn live(&mut self, command: u32) {
+        let _ = command;
+    }
+
+    /// It is live no more.
+    fn dead(&mut self, command: u32) {
+        let _ = command;
+    }
+
+    /// Reads nothing of that subscription for now, or goes on. False if it has no stream of its own: then reading has to
+    /// stop altogether.
+    fn hold(&mut self, command: u32, held: bool) -> bool {
+        let _ = (command, held);
+        false
+    }
+
     /// Says goodbye; ready when the server has heard it, or cannot any more.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
@@ -39,6 +59,8 @@ pub(crate) trait Transport: Send {
 /// What came at once: whole messages, at least one.
 #[derive(Debug)]
 pub(crate) struct Frame {
+    /// The subscribe command whose subscription's pushes these are; `None` for replies.
+    pub(crate) of: Option<u32>,
     pub(crate) bytes: Bytes,
 }
 
@@ -50,7 +72,9 @@ pub(crate) struct Options {
     pub(crate) headers: http::HeaderMap,
     /// The largest frame that is taken, in bytes.
     pub(crate) message_size_limit: usize,
-    pub(crate) tls: std::sync::Arc<tokio_rustls::rustls::ClientConfig>,
+    pub(crate) tls: Arc<tokio_rustls::rustls::ClientConfig>,
+    /// For URLs of QUIC.
+    pub(crate) quic: Option<quinn::ClientConfig>,
 }
 
 /// Why a transport could not be opened; it is tried again.
@@ -77,5 +101,8 @@ impl fmt::Display for NotOpened {
 ///
 /// Cancel safe in that a dropped call closes what was opened.
 pub(crate) async fn open(options: &Options) -> Result<Box<dyn Transport>, NotOpened> {
-    websocket::open(options).await
+    match options.target.scheme {
+        Scheme::Ws | Scheme::Wss => websocket::open(options).await,
+        Scheme::Quic => quic::open(options).await,
+    }
 }

@@ -69,6 +69,11 @@ impl Encoding {
         Messages::new(self, frame)
     }
 
+    /// The pushes of one frame that has nothing else, and no replies around them, in order.
+    pub fn pushes(self, frame: &[u8]) -> Pushes<'_> {
+        Messages::new(self, frame)
+    }
+
     /// One command, as [`commands`](Self::commands) reads it.
     ///
     /// # Errors
@@ -147,6 +152,9 @@ pub type Commands<'a> = Messages<'a, Command>;
 
 /// The replies of a frame. See [`Encoding::replies`].
 pub type Replies<'a> = Messages<'a, Reply>;
+
+/// The pushes of a frame. See [`Encoding::pushes`].
+pub type Pushes<'a> = Messages<'a, Push>;
 
 /// The messages of one frame, decoded one at a time. It ends after the first that is [`Malformed`].
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ mod session;
 mod subscription;
 
 pub use code::{Disconnect, ErrorCode, Unsubscribe};
-pub use codec::{Commands, Encoding, Malformed, Messages, NotJson, Replies, is_json};
+pub use codec::{Commands, Encoding, Malformed, Messages, NotJson, Pushes, Replies, is_json};
 pub use convert::publication;
 pub use message::{Command, Publication, Push, Reply};
 pub use session::{Centrifuge, Options, is_protobuf};

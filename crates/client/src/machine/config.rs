@@ -28,4 +28,6 @@ pub(crate) struct Config {
     pub(crate) message_size_limit: usize,
     /// `message` pushes that Tidegate makes are told as what they are.
     pub(crate) notices: bool,
+    /// There is no URL to ask for them in, so each subscription does.
+    pub(crate) notices_by_data: bool,
 }

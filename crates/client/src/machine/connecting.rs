@@ -47,6 +47,9 @@ pub(super) enum Refresh {
     Fetching,
 }
 
+/// How long a server may make a client wait with `Retry-After`, at most. 10 minutes: longer is a mistake, or malice.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
 /// The pause before a token that could not be had, or was not taken, is tried again. 10 to 20 s, as in the SDKs.
 pub(super) const REFRESH_RETRY: Backoff =
     Backoff { min: Duration::from_secs(10), max: Duration::from_secs(20) };
@@ -144,7 +147,7 @@ impl Machine {
         self.trouble(Trouble::Connect(what));
         self.rest(now);
         if let (Link::Resting { until }, Some(pause)) = (&mut self.link, pause) {
-            *until = (*until).max(now + pause);
+            *until = (*until).max(now + pause.min(LONGEST_RETRY_AFTER));
         }
     }
 

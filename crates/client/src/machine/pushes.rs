@@ -2,26 +2,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use bytes::Bytes;
-use serde::Deserialize;
 use tidegate_protocol::Push;
 use tidegate_protocol::message::{self, SubscribeResult};
 
+use super::notices::{Notice, Told};
 use super::track::Track;
 use super::{Lost, Machine};
 use crate::{ClientEvent, Event, Gap, GapCause, Health, Why};
-
-/// What Tidegate says in `message` pushes to those who ask for it.
-#[derive(Debug, Deserialize)]
-struct Notice {
-    tidegate: Told,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Told {
-    Gap { channel: String, missed: u64, cause: String },
-    Health(String),
-}
 
 impl Machine {
     pub(super) fn pushed(&mut self, push: Push, now: Instant) {

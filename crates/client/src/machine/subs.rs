@@ -9,6 +9,7 @@ use tidegate_protocol::{Command, Encoding, ErrorCode, delta};
 
 use super::calls::{What, is_temporary};
 use super::connecting::REFRESH_RETRY;
+use super::notices;
 use super::track::Track;
 use super::{Action, Config, Machine, own, usable};
 use crate::{Event, Position, TokenError, Trouble, Why};
@@ -41,6 +42,8 @@ pub(super) struct Sub {
     /// Attempts since it was live.
     attempts: u32,
     pub(super) track: Track,
+    /// The id of the last subscribe command.
+    command: u32,
     /// Publications may be patches, each of the payload before it.
     delta: bool,
     base: Bytes,
@@ -77,11 +80,15 @@ impl Sub {
         matches!(self.state, State::Live(_) | State::LiveFetching)
     }
 
-    fn request(&self) -> SubscribeRequest {
+    fn request(&self, config: &Config) -> SubscribeRequest {
         let mut request = SubscribeRequest {
             channel: self.channel.clone(),
             token: self.token.clone(),
-            data: self.options.data.clone(),
+            data: if config.notices_by_data {
+                notices::asked(&self.options.data)
+            } else {
+                self.options.data.clone()
+            },
             positioned: self.options.positioned,
             recoverable: self.options.recoverable,
             join_leave: self.options.join_leave,
@@ -124,6 +131,7 @@ impl Machine {
             state: State::Idle,
             attempts: 0,
             track: Track::since(options.since.clone()),
+            command: 0,
             delta: false,
             base: Bytes::new(),
             options,
@@ -262,6 +270,7 @@ impl Machine {
         sub.base = Bytes::new();
         let refresh = (result.expires && sub.options.token_source).then(|| now + seconds(result.ttl));
         sub.state = State::Live(refresh);
+        let command = sub.command;
         let (subscribed, gap) = sub.track.resume(&result);
         self.tell_sub(id, Event::Subscribed(subscribed));
         if let Some(gap) = gap {
@@ -270,6 +279,7 @@ impl Machine {
         for publication in result.publications {
             self.published(id, publication, now);
         }
+        self.actions.push_back(Action::Live(id, command));
     }
 
     pub(super) fn subscribe_failed(&mut self, id: SubId, error: message::Error, now: Instant) {
@@ -291,9 +301,11 @@ impl Machine {
             // It ends one before this one.
             return;
         }
+        self.actions.push_back(Action::Dead(sub.command));
         if why.code < 2500 {
             return self.end(id, why);
         }
+        let sub = self.subs.get_mut(&id).expect("it was there");
         if why.code == tidegate_protocol::Unsubscribe::STATE_INVALIDATED.code() {
             sub.track.invalidate();
             if sub.options.token_source {
@@ -359,6 +371,12 @@ impl Machine {
         self.by_channel.get(channel).copied()
     }
 
+    /// The channel of the live subscription that this subscribe command began.
+    pub(super) fn channel_of(&self, command: u32) -> Option<&str> {
+        let sub = self.subs.values().find(|sub| sub.command == command && sub.is_live())?;
+        Some(&sub.channel)
+    }
+
     /// Subscribes, or gets the token for it, if there is a connection.
     fn subscribe_one(&mut self, id: SubId, now: Instant) {
         if !self.link.takes_subscribes() {
@@ -370,14 +388,18 @@ impl Machine {
             return self.actions.push_back(Action::SubToken(id));
         }
         sub.state = State::Asking;
-        let subscribe = Some(sub.request());
-        self.ask(Command { subscribe, ..Default::default() }, What::Subscribe(id), now);
+        let subscribe = Some(sub.request(&self.config));
+        let command = self.ask(Command { subscribe, ..Default::default() }, What::Subscribe(id), now);
+        self.subs.get_mut(&id).expect("it was there").command = command;
     }
 
     /// Tells the server, if it may have the subscription.
     fn leave(&mut self, id: SubId, now: Instant) {
         let Some(sub) = self.subs.get_mut(&id) else { return };
         sub.track.live = false;
+        if sub.is_live() {
+            self.actions.push_back(Action::Dead(sub.command));
+        }
         // While it is asked for, the server may have it.
         if (sub.is_live() || sub.state == State::Asking) && self.link.takes_subscribes() {
             let channel = sub.channel.clone();

@@ -17,6 +17,7 @@ pub(crate) struct Target {
 pub(crate) enum Scheme {
     Ws,
     Wss,
+    Quic,
 }
 
 impl Target {
@@ -28,6 +29,7 @@ impl Target {
         let scheme = match uri.scheme_str() {
             Some("ws") => Scheme::Ws,
             Some("wss") => Scheme::Wss,
+            Some("quic") => Scheme::Quic,
             Some("http") => return Err(wrong("expected ws:// in place of http://")),
             Some("https") => return Err(wrong("expected wss:// in place of https://")),
             _ => return Err(wrong(FORM)),
@@ -37,10 +39,13 @@ impl Target {
         let port = match (uri.port_u16(), scheme) {
             (Some(port), _) => port,
             (None, Scheme::Ws) => 80,
-            (None, Scheme::Wss) => 443,
+            (None, Scheme::Wss | Scheme::Quic) => 443,
         };
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(wrong("expected no user name or password in it: a token says who the client is"));
+        }
+        if scheme == Scheme::Quic && uri.path_and_query().is_some_and(|path| path.as_str() != "/") {
+            return Err(wrong("expected quic://HOST:PORT without a path or query: QUIC has none"));
         }
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Self { scheme, host, port, path })
@@ -70,7 +75,7 @@ impl Target {
     }
 }
 
-const FORM: &str = "expected ws://HOST:PORT/PATH or wss://HOST:PORT/PATH";
+const FORM: &str = "expected ws://HOST:PORT/PATH, wss://HOST:PORT/PATH or quic://HOST:PORT";
 
 #[cfg(test)]
 mod tests {
@@ -92,6 +97,8 @@ mod tests {
         check("ws://localhost:8000/connection/websocket", "Ws localhost:8000 /connection/websocket");
         check("wss://example.com", "Wss example.com:443 /");
         check("ws://[::1]:8000/a?b=c", "Ws [::1]:8000 /a?b=c");
+        check("quic://[::1]:4433", "Quic [::1]:4433 /");
+        check("quic://h:1/a", "expected quic://HOST:PORT without a path or query: QUIC has none");
         check("http://localhost:8000", "expected ws:// in place of http://");
         check("localhost:8000", FORM);
         check("tcp://localhost:8000", FORM);

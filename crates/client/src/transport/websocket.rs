@@ -40,14 +40,12 @@ pub(super) async fn open(options: &Options) -> Result<Box<dyn Transport>, NotOpe
     let tcp = TcpStream::connect((&*target.host, target.port)).await.map_err(NotOpened::new)?;
     // Commands are small and somebody waits for each.
     tcp.set_nodelay(true).map_err(NotOpened::new)?;
-    match target.scheme {
-        Scheme::Ws => shake_hands(tcp, "ws", options).await,
-        Scheme::Wss => {
-            let name = ServerName::try_from(target.host.clone()).map_err(NotOpened::new)?;
-            let tls = TlsConnector::from(options.tls.clone()).connect(name, tcp).await;
-            shake_hands(tls.map_err(|error| NotOpened::new(format!("TLS: {error}")))?, "wss", options).await
-        }
+    if target.scheme == Scheme::Ws {
+        return shake_hands(tcp, "ws", options).await;
     }
+    let name = ServerName::try_from(target.host.clone()).map_err(NotOpened::new)?;
+    let tls = TlsConnector::from(options.tls.clone()).connect(name, tcp).await;
+    shake_hands(tls.map_err(|error| NotOpened::new(format!("TLS: {error}")))?, "wss", options).await
 }
 
 async fn shake_hands<S>(io: S, scheme: &str, options: &Options) -> Result<Box<dyn Transport>, NotOpened>
@@ -120,8 +118,8 @@ where
                 Some(message) => message.map_err(lost)?,
             };
             return Poll::Ready(match message {
-                Message::Text(text) => Ok(Frame { bytes: text.into() }),
-                Message::Binary(bytes) => Ok(Frame { bytes }),
+                Message::Text(text) => Ok(Frame { of: None, bytes: text.into() }),
+                Message::Binary(bytes) => Ok(Frame { of: None, bytes }),
                 Message::Close(Some(frame)) => {
                     Err(Lost::Closed(Why::new(u16::from(frame.code).into(), frame.reason.as_str())))
                 }

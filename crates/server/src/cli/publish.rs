@@ -34,7 +34,7 @@ pub(crate) struct Pub {
     channel: String,
     /// The message; without it, each line of standard input is one
     data: Option<String>,
-    /// The server, ws:// or wss://; with --api-key the HTTP API, http:// or https:// [default:
+    /// The server, ws://, wss:// or quic://; with --api-key the HTTP API, http:// or https:// [default:
     /// ws://localhost:8000/connection/websocket, or http://localhost:8000/api]
     #[arg(long)]
     url: Option<String>,

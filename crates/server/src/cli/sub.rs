@@ -33,7 +33,7 @@ pub(crate) struct Sub {
     /// The channels
     #[arg(required = true, value_name = "CHANNEL")]
     channels: Vec<String>,
-    /// The server: ws:// or wss://
+    /// The server: ws://, wss:// or quic://
     #[arg(long, default_value = URL)]
     url: String,
     #[command(flatten)]

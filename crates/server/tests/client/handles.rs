@@ -85,6 +85,21 @@ async fn a_server_that_says_it_is_of_no_use_is_believed() {
 }
 
 #[tokio::test]
+async fn when_the_programs_own_code_panics_nobody_waits_for_ever() {
+    let site = Site::start(Rules::default());
+    let panics = || -> std::future::Ready<Result<String, tidegate_client::TokenError>> {
+        panic!("the token source panics, as the test wants")
+    };
+    let client = quick(&site.url()).token_source(panics).connect().unwrap();
+    let mut news = client.subscribe("news").unwrap();
+    assert!(within(client.connected()).await.is_err());
+    while within(news.next()).await.is_some() {}
+    assert!(matches!(client.state(), State::Disconnected(why) if why.code == 52));
+    assert!(client.publish("news", "1").await.is_err());
+    site.stop().await;
+}
+
+#[tokio::test]
 async fn a_url_that_names_no_server_is_refused_at_once() {
     let error = Client::connect("http://localhost:8000").unwrap_err();
     assert_eq!(error.to_string(), r#"URL is "http://localhost:8000": expected ws:// in place of http://"#);

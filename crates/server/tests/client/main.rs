@@ -4,6 +4,7 @@ mod calls;
 mod handles;
 mod living;
 mod network;
+mod quic;
 mod reading;
 mod reconnecting;
 mod recovery;

@@ -163,11 +163,18 @@ impl Site {
     }
 
     pub(crate) fn start_with(rules: Rules, caps: Caps) -> Self {
+        Self::build(rules, |builder| builder.caps(caps))
+    }
+
+    pub(crate) fn build(
+        rules: Rules,
+        build: impl FnOnce(tidegate_server::Builder) -> tidegate_server::Builder,
+    ) -> Self {
         let listener = WsListener::bind("127.0.0.1:0".parse().unwrap(), Options::default()).unwrap();
         let address = listener.local_address().unwrap();
         let shutdown = Shutdown { timeout: Duration::from_secs(5), ..Default::default() };
         let builder = Server::builder(rules.clone()).hooks(rules.clone()).listen(listener);
-        let server = builder.caps(caps).shutdown(shutdown).build();
+        let server = build(builder).shutdown(shutdown).build();
         let handle = server.handle();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.run(async { stopped.await.unwrap_or_default() }));

@@ -43,6 +43,8 @@ fn a_server_that_says_how_long_to_wait_is_heeded() {
     world.expect(&["connecting 0", "open", "trouble: connecting failed: HTTP 503"]);
     assert_eq!(world.wait(), Duration::from_secs(7));
     world.expect(&["open"]);
+    world.machine.refused("HTTP 503".to_owned(), Some(Duration::from_secs(u64::MAX)), world.now);
+    assert_eq!(world.wait(), Duration::from_secs(600), "within reason");
 }
 
 #[test]

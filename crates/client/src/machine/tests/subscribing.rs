@@ -192,7 +192,11 @@ fn who_leaves_before_the_answer_leaves_for_good() {
     let mut world = World::connected(config());
     world.subscribe(SUB, SubOptions::default());
     world.machine.unsubscribe(SUB, world.now);
-    world.skip();
+    world.expect(&[
+        "sub 1: subscribing 0",
+        r#"send {"id":2,"subscribe":{"channel":"news"}}"#,
+        r#"send {"id":3,"unsubscribe":{"channel":"news"}}"#,
+    ]);
     world.hear("{\"id\":2,\"subscribe\":{}}\n{\"id\":3,\"unsubscribe\":{}}");
     world.expect(&[]);
     assert_eq!(world.wait(), Duration::from_secs(35), "nothing but the ping is waited for");
@@ -333,4 +337,25 @@ fn an_unsubscribe_command_that_fails_costs_the_connection() {
     world.expect(&["connecting 4", "close"]);
     world.machine.lost(Lost::Failed("again".to_owned()), world.now);
     world.expect(&[]);
+}
+
+#[test]
+fn what_a_stream_brings_is_its_subscriptions_as_long_as_that_is_live() {
+    let push = |offset| {
+        let publication = tidegate_protocol::Publication { data: "1".into(), offset, ..Default::default() };
+        tidegate_protocol::Push { publication: Some(publication), ..Default::default() }
+    };
+    let mut world = World::subscribed(config(), SubOptions::default());
+    world.machine.received_in(2, push(11), world.now);
+    world.machine.received_in(3, push(12), world.now);
+    world.expect(&["sub 1: 1 at 11"]);
+    world.hear(r#"{"push":{"channel":"news","unsubscribe":{"code":2500,"reason":"insufficient state"}}}"#);
+    world.skip();
+    world.machine.received_in(2, push(12), world.now);
+    world.expect(&[]);
+    world.hear(r#"{"id":3,"subscribe":{"recoverable":true,"epoch":"e","offset":11,"recovered":true}}"#);
+    world.skip();
+    world.machine.received_in(2, push(12), world.now);
+    world.machine.received_in(3, push(12), world.now);
+    world.expect(&["sub 1: 1 at 12"]);
 }

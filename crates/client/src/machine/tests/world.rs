@@ -33,6 +33,7 @@ pub(super) fn config() -> Config {
         resubscribe: backoff,
         message_size_limit: 1 << 20,
         notices: true,
+        notices_by_data: false,
     }
 }
 
@@ -120,7 +121,8 @@ impl World {
 
     /// What follows from all of it, in words.
     pub(super) fn told(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.machine.action()).map(word).collect()
+        let told = std::iter::from_fn(|| self.machine.action());
+        told.filter(|action| !matches!(action, Action::Live(..) | Action::Dead(..))).map(word).collect()
     }
 
     #[track_caller]
@@ -145,6 +147,8 @@ fn word(action: Action) -> String {
         Action::Token => "token?".to_owned(),
         Action::SubToken(id) => format!("sub {}: token?", id.0),
         Action::Client(event) => client_word(&event),
+        Action::Live(id, command) => format!("sub {}: live by {command}", id.0),
+        Action::Dead(command) => format!("dead by {command}"),
         Action::Sub(id, event) => format!("sub {}: {}", id.0, event_word(&event)),
     }
 }
