@@ -91,9 +91,11 @@ impl Subscription for ChannelSubscription {
             return None;
         }
         if self.floor > 0 {
-            // Offsets rise, and a life of the stream that is over does not come back: behind a publication
-            // that the client does not have there is none that it has.
-            if self.is_known(first.publication()?) {
+            // Offsets rise: behind a publication of the same life of the stream that the client does not have,
+            // there is none that it has. Of another life nothing follows: it may be one before.
+            let publication = first.publication()?;
+            let same = publication.epoch.as_deref() == Some(&*self.epoch);
+            if !same || publication.offset <= self.floor {
                 return None;
             }
         }

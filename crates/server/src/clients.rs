@@ -25,7 +25,7 @@ pub(crate) fn routes(config: &Config, handle: &Handle, table: &mut Table) -> Res
         max_fragments: config.websocket.fragment_limit,
         allowed_origins: origins.clone(),
         // The port has set both.
-        nodelay: cfg!(not(any(target_os = "linux", target_os = "android"))),
+        nodelay: false,
         not_sent_low_water: 0,
         ..Default::default()
     };

@@ -69,8 +69,6 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
     let places = Places::new(app.settings().http.clone());
     let shared = Shared { tls, routes, places: places.clone(), stop: stop.clone() };
     let tasks = TaskTracker::new();
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    tune(&listener);
     let mut acceptor = Acceptor::new(listener);
     let mut accepted = 0;
     loop {
@@ -103,16 +101,6 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
     tasks.wait().await;
 }
 
-/// Sets up the sockets that will be accepted, which inherit it: not one by one.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn tune(listener: &tokio::net::TcpListener) {
-    let socket = socket2::SockRef::from(listener);
-    // What is written goes out at once: it was put together before.
-    let _ = socket.set_tcp_nodelay(true);
-    // A stream that is not read shows early.
-    let _ = socket.set_tcp_notsent_lowat(BUFFER as u32);
-}
-
 /// A place for a connection that has come, perhaps that of another.
 async fn enter(places: &Arc<Places>, app: &App, address: IpAddr) -> Result<Arc<Place>, Crowded> {
     // Half of what clients leave: there may be another port.
@@ -137,8 +125,12 @@ async fn enter(places: &Arc<Places>, app: &App, address: IpAddr) -> Result<Arc<P
 
 /// Serves one connection, after its TLS handshake where the port has TLS: until that it counts as silent.
 async fn connection(stream: TcpStream, address: SocketAddr, place: Arc<Place>, shared: Shared) {
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    // What is written goes out at once: it was put together before.
     let _ = stream.set_nodelay(true);
+    // A stream that is not read shows early. Not inherited from the port's socket: who came before it was set up
+    // would go without.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(BUFFER as u32);
     let idle_timeout = shared.places.idle_timeout();
     tokio::select! {
         biased;
