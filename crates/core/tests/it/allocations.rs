@@ -107,6 +107,6 @@ fn a_subscription_is_small() {
     let others = allocation_counter::measure(|| logs[1..].iter().for_each(&mut subscribe)).bytes_current;
     let (own, each) = (size_of::<Outbox>(), others / (logs.len() as i64 - 1));
     println!("outbox {own} + {alone} B, its first subscription {first} B, others {each} B on average");
-    assert!(own as i64 + alone <= 640, "outbox {own} + {alone} B");
-    assert!(first <= 512 && each <= 640, "subscriptions {first} and {each} B");
+    assert!(own as i64 + alone <= 320, "outbox {own} + {alone} B");
+    assert!(first <= 352 && each <= 432, "subscriptions {first} and {each} B");
 }
