@@ -141,7 +141,10 @@ impl Page<'_> {
     fn scaling(&self, text: &mut String) {
         for (key, what) in [
             ("subscribers", "subscribers of one channel, 32 in flight"),
-            ("channels", "channels for 10,000 subscribers, 32 in flight in each"),
+            (
+                "channels",
+                "channels that 10,000 subscribers are spread over, one in flight in each, so that each delivery is a write of its own; with 10,000, each is also a publication of its own",
+            ),
         ] {
             let cases = self.some(|case| case.key == key);
             let ours: Vec<&Peer> = self.peers.iter().filter(|peer| peer.is_ours()).collect();
