@@ -139,6 +139,10 @@ impl Page<'_> {
     }
 
     fn scaling(&self, text: &mut String) {
+        if self.threads.is_empty() && !self.cases.iter().any(|case| case.scaling) {
+            return;
+        }
+        text.push_str("\n## How it scales\n");
         for (key, what) in [
             ("subscribers", "subscribers of one channel, 32 in flight"),
             (
@@ -150,9 +154,6 @@ impl Page<'_> {
             let ours: Vec<&Peer> = self.peers.iter().filter(|peer| peer.is_ours()).collect();
             if cases.is_empty() || ours.is_empty() {
                 continue;
-            }
-            if key == "subscribers" {
-                text.push_str("\n## How it scales\n");
             }
             let _ = write!(text, "\nµs of CPU per delivery by the number of {what}:\n\n");
             text.push_str(&tables::of(&cases, &ours, self.results, results::cpu_per_delivery));
