@@ -28,15 +28,17 @@ impl Args {
     /// When something does not start, or a delivery of our own server was wrong.
     pub(crate) fn run(self, workspace: &Workspace) -> Result<(), Error> {
         if self.tiny {
-            return tiny(workspace, &test::server(workspace, "dev")?);
+            return tiny(workspace, &test::binary(workspace, "dev")?);
         }
+        // Only the whole thing belongs into the documents.
         let part = |argument: &String| {
-            argument.split('=').next().is_some_and(|flag| flag == "--only" || flag == "--server")
+            let flag = argument.split('=').next().unwrap_or_default();
+            ["--only", "--server", "--quick", "--tiny"].contains(&flag)
         };
         let whole = !self.quick && !self.arguments.iter().any(part);
         let to = if whole { workspace.root.join("docs") } else { scratch(workspace) };
         let quick = self.quick.then(|| "--quick".to_owned());
-        let server = test::server(workspace, "release")?;
+        let server = test::binary(workspace, "release")?;
         run(workspace, &server, "release", &to, quick.into_iter().chain(self.arguments))
     }
 }

@@ -70,11 +70,21 @@ impl Args {
 /// # Errors
 /// When the build fails.
 pub(crate) fn server(workspace: &Workspace, profile: &str) -> Result<PathBuf, Error> {
+    if std::env::var_os("TIDEGATE_BIN").is_none() {
+        // The examples stand beside it, where the suites look for them.
+        step::run(&mut workspace.cargo(["build", "-p", "minimal", "--profile", profile]))?;
+    }
+    binary(workspace, profile)
+}
+
+/// The same without the examples.
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn binary(workspace: &Workspace, profile: &str) -> Result<PathBuf, Error> {
     if let Some(given) = std::env::var_os("TIDEGATE_BIN") {
         return Ok(given.into());
     }
-    // The examples stand beside it, where the suites look for them.
-    step::run(&mut workspace.cargo(["build", "-p", "minimal", "--profile", profile]))?;
     let mut build =
         workspace.cargo(["build", "-p", "tidegate-server", "--bin", "tidegate", "--profile", profile]);
     build.arg("--message-format=json-render-diagnostics");

@@ -124,7 +124,7 @@ impl<'a> Running<'a> {
     pub(crate) fn finish(mut self) -> Deliveries {
         self.publishing.stop();
         self.world.shared.wake.notify_waiters();
-        self.until("waiting for the rest", FOREVER, |running| running.outstanding() == 0);
+        self.until("waiting for the rest", REST, |running| running.outstanding() == 0);
         // What comes twice may come a little later.
         sleep(AFTER);
         let common = self.publishing.clone();
@@ -213,6 +213,8 @@ impl<'a> Running<'a> {
 const TICK: Duration = Duration::from_millis(100);
 /// For a delivery to come after the one before it.
 const STALL: Duration = Duration::from_secs(1);
+/// For all that is on its way when publishing ends; a server that cannot keep up may have minutes of it.
+const REST: Duration = Duration::from_secs(20);
 /// For what comes twice.
 const AFTER: Duration = Duration::from_millis(200);
 /// Longer than anybody waits: a day.

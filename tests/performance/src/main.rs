@@ -3,6 +3,7 @@
 //! `cargo xtask bench` builds the server and runs this; the server's path stands in `TIDEGATE_BIN`.
 
 mod chart;
+mod cores;
 mod dialects;
 mod machine;
 mod page;
@@ -18,6 +19,7 @@ use std::time::Instant;
 use clap::Parser;
 use tidegate_bench::Options;
 
+use crate::page::Page;
 use crate::peers::Peer;
 use crate::process::Process;
 use crate::results::Results;
@@ -84,7 +86,12 @@ impl Cli {
         cases.retain(|case| wanted(case.key, &self.only));
         let mut peers = Peer::find(&self.tidegate)?;
         peers.retain(|peer| wanted(&peer.name, &self.server));
+        let mut threads = Vec::new();
         if extent != Extent::Tiny {
+            if wanted("cores", &self.only) {
+                eprintln!("== one channel on every core");
+                threads = cores::measure()?;
+            }
             process::pin(self.load_core)?;
         }
         let begin = Instant::now();
@@ -107,7 +114,15 @@ impl Cli {
                 results.add(case, &peer.name, report);
             }
         }
-        page::write(&self.to, extent, &peers, &cases, &results, self.rounds)?;
+        let page = Page {
+            extent,
+            peers: &peers,
+            cases: &cases,
+            results: &results,
+            threads: &threads,
+            rounds: self.rounds,
+        };
+        page.write(&self.to)?;
         println!("{} after {:.0} s", self.to.join("PERFORMANCE.md").display(), begin.elapsed().as_secs_f64());
         Ok(peers.iter().filter(|peer| peer.is_ours()).all(|peer| results.are_right(&peer.name)))
     }

@@ -7,50 +7,48 @@ use std::fs;
 use std::path::Path;
 
 use crate::Failure;
-use crate::chart::{Bars, Lines};
+use crate::chart::{Bars, Lines, short};
+use crate::cores::{Throughput, second_adds};
 use crate::machine;
 use crate::peers::Peer;
 use crate::results::{self, Figure, Results};
 use crate::suite::{Case, Extent};
 
-/// Writes the page and its charts into `folder`.
-pub(crate) fn write(
-    folder: &Path,
-    extent: Extent,
-    peers: &[Peer],
-    cases: &[Case],
-    results: &Results,
-    rounds: usize,
-) -> Result<(), Failure> {
-    fs::create_dir_all(folder)?;
-    let page = Page { peers, cases, results };
-    let mut charts = vec![("performance-delivery.svg", page.over_in_flight())];
-    charts.push(("performance-loads.svg", page.loads()));
-    charts.push(("performance-memory.svg", page.memory()));
-    for (name, svg) in &charts {
-        fs::write(folder.join(name), svg)?;
-    }
-    fs::write(folder.join("PERFORMANCE.md"), page.text(extent, rounds))?;
-    Ok(())
-}
-
-struct Page<'a> {
-    peers: &'a [Peer],
-    cases: &'a [Case],
-    results: &'a Results,
+/// All that the page tells of.
+pub(crate) struct Page<'a> {
+    pub(crate) extent: Extent,
+    pub(crate) peers: &'a [Peer],
+    pub(crate) cases: &'a [Case],
+    pub(crate) results: &'a Results,
+    pub(crate) threads: &'a [Throughput],
+    pub(crate) rounds: usize,
 }
 
 impl Page<'_> {
-    fn text(&self, extent: Extent, rounds: usize) -> String {
+    /// Writes the page and its charts into `folder`.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), Failure> {
+        fs::create_dir_all(folder)?;
+        for (name, svg) in [
+            ("performance-delivery.svg", self.over_in_flight()),
+            ("performance-loads.svg", self.loads()),
+            ("performance-memory.svg", self.memory()),
+        ] {
+            fs::write(folder.join(name), svg)?;
+        }
+        fs::write(folder.join("PERFORMANCE.md"), self.text())?;
+        Ok(())
+    }
+
+    fn text(&self) -> String {
         let mut text = String::from("# Performance\n\n");
-        let command = match extent {
+        let command = match self.extent {
             Extent::Whole => "cargo xtask bench",
             Extent::Quick => "cargo xtask bench --quick",
             Extent::Tiny => "cargo xtask bench --tiny",
         };
         let date = machine::date();
         let _ = writeln!(text, "Written by `{command}` on {date}; not by hand.");
-        if extent == Extent::Tiny {
+        if self.extent == Extent::Tiny {
             text.push_str("\n**This run only shows that the command works: its figures mean nothing.**\n");
         }
         text.push_str("\n| | |\n|---|---|\n");
@@ -60,8 +58,8 @@ impl Page<'_> {
         for peer in self.peers {
             let _ = writeln!(text, "| {} | {} |", peer.name, peer.version);
         }
-        if rounds > 1 {
-            let _ = writeln!(text, "| Rounds | {rounds}; figures are medians |");
+        if self.rounds > 1 {
+            let _ = writeln!(text, "| Rounds | {}; figures are medians |", self.rounds);
         }
         text.push_str(METHOD);
         text.push_str("\n## A delivery\n\nThe server's CPU time per delivery, in µs:\n\n");
@@ -141,20 +139,34 @@ impl Page<'_> {
     }
 
     fn scaling(&self, text: &mut String) {
+        if self.threads.is_empty() && !self.cases.iter().any(|case| case.scaling) {
+            return;
+        }
+        text.push_str("\n## How it scales\n");
         for (key, what) in [
             ("subscribers", "subscribers of one channel, 32 in flight"),
-            ("channels", "channels for 10,000 subscribers, 32 in flight in each"),
+            (
+                "channels",
+                "channels that 10,000 subscribers are spread over, one in flight in each, so that each delivery is a write of its own; with 10,000, each is also a publication of its own",
+            ),
         ] {
             let cases = self.some(|case| case.key == key);
             let ours: Vec<&Peer> = self.peers.iter().filter(|peer| peer.is_ours()).collect();
             if cases.is_empty() || ours.is_empty() {
                 continue;
             }
-            if key == "subscribers" {
-                text.push_str("\n## How it scales\n");
-            }
             let _ = write!(text, "\nµs of CPU per delivery by the number of {what}:\n\n");
             text.push_str(&tables::of(&cases, &ours, self.results, results::cpu_per_delivery));
+        }
+        if let Some(more) = second_adds(self.threads) {
+            text.push_str(
+                "\nOne channel's fan-out on the in-memory transport, 1,000 subscribers, 64 in flight, the clients being read \
+                 by the same threads:\n\n| threads | thousands of deliveries per second |\n|--:|--:|\n",
+            );
+            for Throughput { threads, deliveries } in self.threads {
+                let _ = writeln!(text, "| {threads} | {} |", short(deliveries / 1e3));
+            }
+            let _ = writeln!(text, "\nThe second thread adds {more:.2} of what the first one does.");
         }
     }
 

@@ -4,8 +4,10 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
 use tidegate_bench::Dialect;
@@ -194,6 +196,18 @@ fn spelled(dialect: &str) -> &str {
     }
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// A port that nobody listens on, below those that the system gives to clients: thousands of them have just gone, and
+/// their ports can hardly be listened on for a minute.
+fn free_port() -> Result<u16, Failure> {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = PORTS.start + std::process::id() as u16 % 1000 * 10;
+    for _ in PORTS {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start - 10_000);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(format!("no port from {} to {} is free", PORTS.start, PORTS.end).into())
 }
+
+const PORTS: Range<u16> = 20_000..32_000;

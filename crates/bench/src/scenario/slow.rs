@@ -1,7 +1,7 @@
 //! Fan-out while some subscribers never read: what they cost the server, and the others.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
@@ -83,14 +83,18 @@ fn read_at_last(world: &World) -> Vec<(String, usize)> {
 
 /// Reads until a connection ends, or is quiet.
 async fn end_of(mut connection: Connection, worker: &Worker) -> String {
-    loop {
+    let begin = Instant::now();
+    while begin.elapsed() < LONGEST {
         match timeout(QUIET, connection.turn(worker, &mut |_| ())).await {
             Ok(Ok(())) => {}
             Ok(Err(Ended(why))) => return why,
-            Err(_) => return "still connected".into(),
+            Err(_) => break,
         }
     }
+    "still connected".into()
 }
 
+/// For a connection to bring all it has.
+const LONGEST: Duration = Duration::from_secs(10);
 /// For a connection to bring more.
 const QUIET: Duration = Duration::from_secs(1);

@@ -90,3 +90,23 @@ fn a_delivery_allocates_nothing() {
         check(subscribers, 32, 128, true, 2 * 32 + 3);
     }
 }
+
+/// What a connection's outbox takes, and each of its subscriptions: lane, cursor and the log's place for it. The
+/// protocol's own part is not in it.
+#[test]
+fn a_subscription_is_small() {
+    let log = || Log::new("news".into(), Window::default(), Fanout::new(), Budget::new(0));
+    let logs: Vec<_> = (0..64).map(|_| log()).collect();
+    let (mut outbox, policy) = (None, Arc::new(SkipToOldest));
+    let alone = allocation_counter::measure(|| outbox = Some(Outbox::new(Limits::default()))).bytes_current;
+    let outbox = outbox.as_mut().expect("it was made");
+    let mut subscribe = |log: &Arc<Log>| {
+        outbox.subscribe(log, Box::new(Plain), policy.clone()).expect("the log lives");
+    };
+    let first = allocation_counter::measure(|| subscribe(&logs[0])).bytes_current;
+    let others = allocation_counter::measure(|| logs[1..].iter().for_each(&mut subscribe)).bytes_current;
+    let (own, each) = (size_of::<Outbox>(), others / (logs.len() as i64 - 1));
+    println!("outbox {own} + {alone} B, its first subscription {first} B, others {each} B on average");
+    assert!(own as i64 + alone <= 320, "outbox {own} + {alone} B");
+    assert!(first <= 352 && each <= 432, "subscriptions {first} and {each} B");
+}

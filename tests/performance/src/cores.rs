@@ -1,0 +1,154 @@
+//! Whether one channel's fan-out uses every core: the server on the in-memory transport, with so many threads.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tidegate_server::core::memory::{Client, Limits, listener};
+use tidegate_server::{Bytes, Handle, Open, Server};
+use tokio::runtime::Builder;
+use tokio::sync::{Notify, oneshot};
+
+use crate::Failure;
+
+/// How many deliveries a second there are with so many threads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Throughput {
+    pub(crate) threads: usize,
+    pub(crate) deliveries: f64,
+}
+
+/// Measures with 1, 2, 4 … threads, as far as there are cores, and twice, in turn; the better of both counts, for
+/// other load only takes away.
+pub(crate) fn measure() -> Result<Vec<Throughput>, Failure> {
+    let cores = std::thread::available_parallelism()?.get();
+    let counts: Vec<usize> = (0..).map(|power| 1 << power).take_while(|threads| *threads <= cores).collect();
+    let mut best: Vec<Throughput> = Vec::new();
+    for _ in 0..2 {
+        for (n, &threads) in counts.iter().enumerate() {
+            let deliveries = with(threads)?;
+            match best.get_mut(n) {
+                Some(before) => before.deliveries = before.deliveries.max(deliveries),
+                None => best.push(Throughput { threads, deliveries }),
+            }
+        }
+    }
+    Ok(best)
+}
+
+/// What the second thread adds, as a part of what the first one does.
+pub(crate) fn second_adds(measured: &[Throughput]) -> Option<f64> {
+    let of = |threads| measured.iter().find(|some| some.threads == threads).map(|some| some.deliveries);
+    Some(of(2)? / of(1)? - 1.0)
+}
+
+/// What clients have received, and who waits for it.
+#[derive(Default)]
+struct Received {
+    count: AtomicU64,
+    /// The publisher sleeps until there are this many.
+    wake_at: AtomicU64,
+    wake: Notify,
+    stop: AtomicBool,
+}
+
+fn with(threads: usize) -> Result<f64, Failure> {
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(async {
+        let (listener, address) = listener(Limits::default());
+        let server = Server::builder(Open).listen(listener).build();
+        let (handle, (stop, stopped)) = (server.handle(), oneshot::channel::<()>());
+        let running = tokio::spawn(server.run(async move { drop(stopped.await) }));
+        let received = Arc::new(Received::default());
+        let mut clients = Vec::new();
+        for _ in 0..SUBSCRIBERS {
+            let mut client = address.connect()?;
+            client.send(HELLO).await?;
+            for _ in 0..2 {
+                let reply = client.recv().await.ok_or("the server closed a connection")?;
+                if reply.windows(7).any(|part| part == b"\"error\"") {
+                    return Err(format!("the server refused: {}", String::from_utf8_lossy(&reply)).into());
+                }
+            }
+            clients.push(tokio::spawn(read(client, received.clone())));
+        }
+        let publisher = tokio::spawn(publish(handle, received.clone()));
+        tokio::time::sleep(WARMUP).await;
+        let (begin, before) = (Instant::now(), received.count.load(Ordering::SeqCst));
+        tokio::time::sleep(MEASURED).await;
+        let deliveries = (received.count.load(Ordering::SeqCst) - before) as f64;
+        let rate = deliveries / begin.elapsed().as_secs_f64();
+        received.stop.store(true, Ordering::SeqCst);
+        received.wake.notify_one();
+        publisher.await??;
+        // Dropping a client is its end.
+        clients.iter().for_each(|client| client.abort());
+        drop(stop);
+        running.await?;
+        Ok(rate)
+    })
+}
+
+/// Reads all that comes, and counts it once each time it is woken.
+async fn read(mut client: Client, received: Arc<Received>) {
+    poll_fn(|cx| {
+        let mut came = 0;
+        let end = loop {
+            match client.poll_recv(cx) {
+                Poll::Ready(Some(_)) => came += 1,
+                Poll::Ready(None) => break Poll::Ready(()),
+                Poll::Pending => break Poll::Pending,
+            }
+        };
+        let count = received.count.fetch_add(came, Ordering::SeqCst) + came;
+        if count >= received.wake_at.load(Ordering::SeqCst) {
+            received.wake_at.store(u64::MAX, Ordering::SeqCst);
+            received.wake.notify_one();
+        }
+        end
+    })
+    .await;
+}
+
+/// Publishes as long as at most [`IN_FLIGHT`] publications are not yet delivered to all.
+async fn publish(handle: Handle, received: Arc<Received>) -> Result<(), Failure> {
+    let payload = Bytes::from(format!("\"{}\"", "x".repeat(126)));
+    for published in 0u64.. {
+        let room = (published * SUBSCRIBERS).saturating_sub(IN_FLIGHT * SUBSCRIBERS);
+        while received.count.load(Ordering::SeqCst) < room {
+            if received.stop.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            received.wake_at.store(room, Ordering::SeqCst);
+            if received.count.load(Ordering::SeqCst) < room {
+                received.wake.notified().await;
+            }
+        }
+        if received.stop.load(Ordering::SeqCst) {
+            break;
+        }
+        handle.publish("hot", payload.clone()).await?;
+    }
+    Ok(())
+}
+
+const HELLO: &str = "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"hot\"}}";
+const SUBSCRIBERS: u64 = 1_000;
+const IN_FLIGHT: u64 = 64;
+const WARMUP: Duration = Duration::from_millis(300);
+const MEASURED: Duration = Duration::from_millis(1_500);
+
+#[cfg(test)]
+mod tests {
+    use super::{Throughput, second_adds};
+
+    #[test]
+    fn the_second_thread_is_measured_by_the_first() {
+        let measured = [(1, 100.0), (2, 190.0), (4, 300.0)];
+        let measured = measured.map(|(threads, deliveries)| Throughput { threads, deliveries });
+        assert!((second_adds(&measured).unwrap() - 0.9).abs() < 1e-9);
+        assert_eq!(second_adds(&measured[..1]), None);
+    }
+}
