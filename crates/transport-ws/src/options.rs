@@ -51,7 +51,7 @@ impl Default for Options {
             allowed_origins: Origins::default(),
             subprotocols: vec!["centrifuge-json".to_owned(), "centrifuge-protobuf".to_owned()],
             path: None,
-            not_sent_low_water: 16 * 1024,
+            not_sent_low_water: 64 * 1024,
             nodelay: true,
             backlog: 4096,
         }

@@ -46,10 +46,10 @@ async fn sockets_are_set_up() {
     let Kind::Tcp(stream) = &io.0 else { panic!("a TCP socket") };
     let socket = SockRef::from(stream);
     io.tune(&Options { nodelay: false, not_sent_low_water: 0, ..Options::default() });
-    assert_ne!(socket.tcp_notsent_lowat().expect("Linux"), 16 * 1024);
+    assert_ne!(socket.tcp_notsent_lowat().expect("Linux"), 64 * 1024);
     assert!(!stream.nodelay().expect("an option"));
     io.tune(&Options::default());
-    assert_eq!(socket.tcp_notsent_lowat().expect("Linux"), 16 * 1024);
+    assert_eq!(socket.tcp_notsent_lowat().expect("Linux"), 64 * 1024);
     assert!(stream.nodelay().expect("an option"));
 }
 

@@ -16,7 +16,7 @@ const WATCHERS: usize = 990;
 const STALLED: usize = 10;
 /// Bytes of a publication to the stalled ones.
 const SIZE: usize = 1024;
-/// What a kernel may have taken before: 164 KiB by `TCP_NOTSENT_LOWAT`, and what the receiver has room for.
+/// What a kernel may have taken before: some 212 KiB by `TCP_NOTSENT_LOWAT`, and what the receiver has room for.
 const TAKEN: usize = 400 << 10;
 
 /// 1,000 watchers ask to be told of the server's health, and ten of them do not read. The server is told to

@@ -47,9 +47,9 @@ async fn the_socket_below_is_set_up() {
     let (io, _client) = pair().await;
     let Kind::Tls(staged) = &io.0 else { panic!("TLS") };
     let socket = SockRef::from(staged.stream.get_ref().0);
-    assert_ne!(socket.tcp_notsent_lowat().expect("Linux"), 16 * 1024);
+    assert_ne!(socket.tcp_notsent_lowat().expect("Linux"), 64 * 1024);
     io.tune(&Options::default());
-    assert_eq!(socket.tcp_notsent_lowat().expect("Linux"), 16 * 1024);
+    assert_eq!(socket.tcp_notsent_lowat().expect("Linux"), 64 * 1024);
     assert!(staged.stream.get_ref().0.nodelay().expect("an option"));
 }
 
