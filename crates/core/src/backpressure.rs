@@ -60,7 +60,7 @@ impl Lag {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SkipToOldest;
 
-/// Skips to the newest entry as soon as the subscription is too far behind, or has lost anything.
+/// Skips to the newest entry as soon as the subscription is too far behind, or has lost publications.
 #[derive(Clone, Copy, Debug)]
 pub struct SkipToLatest {
     /// How far behind is still read in full.
@@ -68,7 +68,7 @@ pub struct SkipToLatest {
 }
 
 /// Reads only the latest publication of each key as soon as the subscription is too far behind, or has lost
-/// anything; in full again from the entry that was the newest then.
+/// publications; in full again from the entry that was the newest then.
 ///
 /// The channel's window must keep keys ([`Window::keys`](crate::Window::keys)); where it does not, what is
 /// too old for the window is skipped. A publication without a key is one of the empty key.
@@ -78,15 +78,16 @@ pub struct LatestPerKey {
     pub beyond: Lag,
 }
 
-/// Ends the subscription as soon as it is too far behind, or has lost anything: a client that can recover
-/// loses nothing by it.
+/// Ends the subscription as soon as it is too far behind, or has lost anything, be it a join or a leave, which no
+/// gap tells of: a client that can recover loses no publication by it.
 #[derive(Clone, Copy, Debug)]
 pub struct EndSubscription {
     /// How far behind is tolerated.
     pub beyond: Lag,
 }
 
-/// Closes the connection as soon as a subscription is too far behind, or has lost anything.
+/// Closes the connection as soon as a subscription is too far behind, or has lost anything, be it a join or a
+/// leave.
 #[derive(Clone, Debug)]
 pub struct CloseConnection {
     /// How far behind is tolerated.
@@ -139,7 +140,7 @@ impl Backpressure for LatestPerKey {
 
 impl Backpressure for EndSubscription {
     fn judge(&self, behind: &Behind) -> Verdict {
-        if over(behind, &self.beyond) { Verdict::End } else { Verdict::Read }
+        if behind.lost > 0 || over(behind, &self.beyond) { Verdict::End } else { Verdict::Read }
     }
 
     fn name(&self) -> &'static str {
@@ -149,7 +150,11 @@ impl Backpressure for EndSubscription {
 
 impl Backpressure for CloseConnection {
     fn judge(&self, behind: &Behind) -> Verdict {
-        if over(behind, &self.beyond) { Verdict::Disconnect(self.with.clone()) } else { Verdict::Read }
+        if behind.lost > 0 || over(behind, &self.beyond) {
+            Verdict::Disconnect(self.with.clone())
+        } else {
+            Verdict::Read
+        }
     }
 
     fn name(&self) -> &'static str {

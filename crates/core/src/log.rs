@@ -68,6 +68,8 @@ pub struct Behind {
     pub bytes: u64,
     /// Publications that the window no longer holds: what it has certainly lost.
     pub missed: u64,
+    /// Entries that the window no longer holds: joins and leaves, too.
+    pub lost: u64,
     /// For how long its connection has taken nothing at all; zero for one that reads.
     pub stalled: std::time::Duration,
     /// Its connection's subscriptions together are further behind than that connection may be, and this one

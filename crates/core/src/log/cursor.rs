@@ -158,6 +158,7 @@ impl Cursor {
             publications: head.publications_since(at),
             bytes: head.bytes_since(at),
             missed: base.publications_since(at),
+            lost: base.sequence.saturating_sub(at.sequence),
             ..Behind::default()
         };
         let from = at.sequence.max(base.sequence);

@@ -25,7 +25,7 @@ use crate::{
 ///
 /// Steps: `sub a [continuous|deaf]` (each lane reads the log of its name), `reserve a` and `attach a KNOWN` (the
 /// same in two steps, for a subscriber that has the first so many publications already), `pub a COUNT [SIZE]`, `put a KEY
-/// [COUNT] [SIZE]` (the same, with a key), `break a`, `policy oldest|latest|keys|end|close` (of later lanes),
+/// [COUNT] [SIZE]` (the same, with a key), `break a`, `join a [COUNT]` (which nobody writes), `policy oldest|latest|keys|end|close` (of later lanes),
 /// `reply TEXT [a]`, `write BYTES` (one batch, of which the socket takes so much), `drain` (all there is),
 /// `leave a`, `end a`, `judge SECONDS`, `stalled`, `health`, `well`, `close CODE`,
 /// `abort`, `call`, `room BYTES`.
@@ -157,6 +157,11 @@ impl Bench {
                 };
             }
             "break" => drop(self.log(step[1]).0.append(Kind::Break, Instant::now())),
+            "join" => {
+                for _ in 0..number(2, 1) {
+                    drop(self.log(step[1]).0.append(Kind::Join(Arc::default()), Instant::now()));
+                }
+            }
             "reply" => {
                 let after = step.get(2).map(|name| lane(self, name));
                 self.outbox.reply(Bytes::copy_from_slice(step[1].as_bytes()), after);

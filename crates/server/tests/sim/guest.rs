@@ -32,6 +32,10 @@ pub(crate) struct Guest {
 /// window of the plans holds, or who reads at once misses some of it, rightly, and the oracle takes it for a loss.
 const COMMANDS: usize = 5;
 
+/// How long before the end of the rest the last of them come: who has only just come still waits for its answer,
+/// rightly. Longer than a connect request with all its subscriptions takes, and what came with it in one frame.
+const SETTLED: Duration = Duration::from_secs(15);
+
 /// How it treats what the server sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -59,9 +63,10 @@ impl Guest {
     pub(crate) async fn live(mut self) {
         let first = if self.dice.percent(50) { 0 } else { 1_000 };
         sleep(self.dice.millis(0, first)).await;
+        let last = self.world.plan.busy + REST - SETTLED;
         while !self.world.is_over() {
             let Some(terminal) = self.visit().await else { return };
-            if self.world.is_resting() && terminal {
+            if self.world.is_resting() && (terminal || self.world.started.elapsed() >= last) {
                 return;
             }
             let pause = if self.dice.percent(30) { 0 } else { self.dice.between(1, 600) };

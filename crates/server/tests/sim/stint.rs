@@ -82,9 +82,17 @@ impl Stint {
         if !self.join_leave {
             return Err(format!("{what:?} came to a subscription that does not hear of such"));
         }
-        let place =
-            truth.from(self.next.max(self.from)).find(|(_, item)| item.what == *what).map(|(place, _)| place);
-        let place = place.ok_or(format!("{what:?} came, and it is not ahead in the channel"))?;
+        let mut places = truth
+            .from(self.next.max(self.from))
+            .filter(|(_, item)| item.what == *what)
+            .map(|(place, _)| place);
+        let first = places.next().ok_or(format!("{what:?} came, and it is not ahead in the channel"))?;
+        // A client that comes and goes says the same each time: of what was skipped, the gaps that were told
+        // tell which of them this is.
+        let place = match self.hole(truth, first) {
+            Err(_) if self.skips => places.find(|place| self.hole(truth, *place).is_ok()).unwrap_or(first),
+            _ => first,
+        };
         self.come(truth, place, reading)
     }
 

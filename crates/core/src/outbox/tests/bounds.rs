@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Bench, WIDE, check};
+use super::{Bench, WIDE, check, window};
 use crate::outbox::Limits;
-use crate::{EndSubscription, Lag, SkipToLatest, SkipToOldest};
+use crate::{CloseConnection, EndSubscription, Lag, SkipToLatest, SkipToOldest};
 
 #[test]
 fn a_subscription_is_bounded_in_entries_and_in_bytes() {
@@ -16,6 +16,19 @@ fn a_subscription_is_bounded_in_entries_and_in_bytes() {
     reads(Lag::bytes(4000), "sub a; pub a 2 1000; drain", "a1 a2");
     let beyond = Lag { entries: 2, bytes: 1 << 20 };
     check(SkipToLatest { beyond }, WIDE, "sub a; pub a 3; drain", "a-2 a3");
+}
+
+#[test]
+fn a_join_that_is_lost_is_a_loss_to_who_may_lose_nothing() {
+    let beyond = Lag::bytes(1 << 20);
+    let script = "sub a; join a 3; pub a; drain";
+    check(EndSubscription { beyond }, window(2), script, "<a behind>");
+    check(CloseConnection::slow(beyond), window(2), script, "<close 3008>");
+    check(EndSubscription { beyond }, WIDE, script, "a1");
+    check(EndSubscription { beyond }, window(2), "sub a; join a 3; stalled; judge 1; stalled", "<a behind>");
+    // Who may skip skips it, and no publication for its sake.
+    check(SkipToOldest, window(2), "sub a; join a 3; pub a 2; drain", "a1 a2");
+    check(SkipToLatest { beyond }, window(2), "sub a; join a 3; pub a 2; drain", "a1 a2");
 }
 
 /// Plays `script` on a connection that may be ten entries behind in all.
