@@ -32,8 +32,11 @@ struct Job {
     list: Vec<Waiting>,
 }
 
-/// Subscribers woken in one go: what a publisher does itself, and between two yields of the runner.
+/// Subscribers woken in one go, under one lock: what a publisher does itself.
 const SLICE: usize = if cfg!(loom) { 2 } else { 64 };
+/// Slices between two yields of the runner: 1,024 subscribers, about 100 µs. All of a usual channel are woken before
+/// its publisher has its next turn, so that more of what it publishes goes into one write.
+const SLICES: usize = if cfg!(loom) { 1 } else { 16 };
 
 impl Fanout {
     /// A fan-out that nobody runs yet.
@@ -93,7 +96,11 @@ impl Runner {
             return Poll::Pending;
         };
         drop(state);
-        wake_slice(&job.log, &mut job.list, &mut self.wakes);
+        for _ in 0..SLICES {
+            if !job.list.is_empty() {
+                wake_slice(&job.log, &mut job.list, &mut self.wakes);
+            }
+        }
         if job.list.is_empty() {
             job.log.recycle(job.list);
         } else {

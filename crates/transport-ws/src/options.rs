@@ -29,8 +29,9 @@ pub struct Options {
     /// for any. Of no meaning behind a router.
     pub path: Option<String>,
     /// Bytes that the kernel takes beyond what the network has taken (`TCP_NOTSENT_LOWAT`; Linux and
-    /// Android). 16 KiB: a stalled reader shows after 164 KiB instead of 3.8 MiB, and a control message
-    /// waits behind no more than that. 0 leaves the system's setting.
+    /// Android). 64 KiB, a whole write: a stalled reader shows after some 200 KiB instead of 3.8 MiB, and a
+    /// control message waits behind no more than that; with less, writes to who reads slowly are cut in
+    /// pieces. 0 leaves the system's setting.
     pub not_sent_low_water: u32,
     /// Sends small messages at once (`TCP_NODELAY`). On by default: what goes together is already written
     /// together.

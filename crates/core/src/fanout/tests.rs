@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
-use super::{Fanout, SLICE};
+use super::{Fanout, SLICE, SLICES};
 use crate::{Budget, Kind, Log, Publication, Reader, Window};
 
 #[derive(Default)]
@@ -55,7 +55,8 @@ fn a_publisher_wakes_one_slice_and_the_runner_the_rest() {
     check(3, &[3, 3]);
     check(SLICE, &[SLICE, SLICE]);
     check(SLICE + 1, &[SLICE, SLICE + 1, SLICE + 1]);
-    check(3 * SLICE, &[SLICE, 2 * SLICE, 3 * SLICE, 3 * SLICE]);
+    const POLL: usize = SLICES * SLICE;
+    check(SLICE + 2 * POLL, &[SLICE, SLICE + POLL, SLICE + 2 * POLL, SLICE + 2 * POLL]);
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn channels_take_turns() {
     let mut runner = pin!(fanout.clone().run());
     let mut cx = Context::from_waker(Waker::noop());
     assert!(runner.as_mut().poll(&mut cx).is_pending());
-    let (long, _long, _) = crowd(&fanout, 100 * SLICE);
+    let (long, _long, _) = crowd(&fanout, 10 * SLICES * SLICE);
     let (short, _short, rings) = crowd(&fanout, SLICE + 1);
     publish(&long);
     publish(&short);
