@@ -31,9 +31,9 @@
 //! one that are not told (7, 13), a permit that is forgotten when a handshake fails (2, 9), a publish reply
 //! that does not follow its push (0, 1), one wake-up in a hundred that is lost (0, 2), a cursor taken after
 //! the history (2, 5), an unsubscribed lane that is read on (2, 5). And without: replies that overtake each
-//! other, words after the last, leaves that are missing or have no join, publications that a call recovers and
-//! nobody gets. What it cannot see is what threads do to each other, such as parking without looking again:
-//! that is for the loom models.
+//! other, words after the last, leaves that are missing or have no join, joins that the window has lost under a
+//! policy that may lose nothing, publications that a call recovers and nobody gets. What it cannot see is what
+//! threads do to each other, such as parking without looking again: that is for the loom models.
 
 mod application;
 mod broker;

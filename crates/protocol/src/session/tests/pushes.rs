@@ -269,3 +269,42 @@ fn a_break_ends_whoever_relies_on_offsets() {
         check_written("", &subscribed, &entries, &[push, "Discontinuous"]);
     }
 }
+
+#[test]
+fn what_a_reply_stood_for_is_copied_to_nobody_and_from_nobody() {
+    let reply = |offset| Subscribed {
+        positioned: true,
+        position: StreamPosition { offset, epoch: "e".into() },
+        ..Default::default()
+    };
+    let line = |offset: u64| match offset {
+        0 => r#"{"push":{"channel":"news","pub":{"data":1}}}"#.to_owned(),
+        _ => format!(r#"{{"push":{{"channel":"news","pub":{{"data":1,"offset":{offset}}}}}}}"#),
+    };
+    // Of one thread's connections, one is written after the other.
+    for (first, second) in [(2, 4), (4, 2), (2, 2), (4, 4)] {
+        let log = Log::new("news".into(), Window::default(), Fanout::new(), Budget::new(0));
+        let outboxes = [first, second].map(|floor| {
+            let mut bench = Bench::open(Encoding::Json, "");
+            let mut outbox = Outbox::new(Limits::default());
+            let subscription = bench.session.subscription(&"news".into(), &reply(floor));
+            outbox.subscribe(&log, subscription, Arc::new(SkipToOldest)).unwrap();
+            (floor, outbox)
+        });
+        for offset in [0, 3, 4, 0, 5] {
+            log.append(publication(offset), std::time::Instant::now()).unwrap();
+        }
+        let mut batch = Batch::new();
+        for (floor, mut outbox) in outboxes {
+            batch.begin(Framing::LINES);
+            let filled = outbox.poll_fill(&mut Context::from_waker(Waker::noop()), 65536, &mut batch);
+            assert!(matches!(filled, Poll::Ready(Fill::Batch)), "{filled:?}");
+            let read = String::from_utf8(batch.pieces().collect::<Vec<_>>().concat()).unwrap();
+            let expected = [0, 3, 4, 0, 5].into_iter().filter(|offset| *offset == 0 || *offset > floor);
+            let expected: Vec<_> = expected.map(line).collect();
+            assert_eq!(read.lines().collect::<Vec<_>>(), expected, "{floor} of {first}, {second}");
+            let taken = batch.len();
+            outbox.unread(&mut batch, taken);
+        }
+    }
+}
