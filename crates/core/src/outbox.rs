@@ -10,7 +10,6 @@ mod tests;
 mod tracks;
 mod turn;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -31,7 +30,7 @@ pub(crate) use handle::{Shared, Wake};
 pub use lanes::Lane;
 use lanes::{Attached, Lanes};
 pub use losses::Loss;
-use rare::Rare;
+use rare::{Control, Rare};
 
 /// Everything that a connection is to write: its control lane, and a lane for each subscription.
 ///
@@ -74,7 +73,7 @@ pub struct Outbox {
     lanes: Lanes,
     /// What goes before the control lane: the latest state of something.
     first: Option<Box<Message>>,
-    control: VecDeque<Message>,
+    control: Control,
     control_bytes: usize,
     /// Calls stay with the handle.
     calls_held: bool,
@@ -163,7 +162,7 @@ impl Outbox {
             limits: limits.into(),
             lanes: Lanes::default(),
             first: None,
-            control: VecDeque::new(),
+            control: Control::default(),
             control_bytes: 0,
             calls_held: false,
             rare: None,
@@ -297,7 +296,7 @@ impl Outbox {
     /// Gives up what is not written: the connection has gone, and only its end is still to be told.
     pub fn discard(&mut self) {
         (self.first, self.control_bytes) = (None, 0);
-        self.control = VecDeque::new();
+        self.control.clear();
         if let Some(rare) = &mut self.rare {
             (rare.deferred, rare.rest, rare.tracks) = Default::default();
         }
@@ -564,9 +563,7 @@ impl Outbox {
 
     /// Gives back what a burst has left behind: an idle connection holds no buffer.
     fn shrink(&mut self) {
-        if self.control.capacity() > 0 {
-            self.control = VecDeque::new();
-        }
+        self.control.clear();
         self.shrink_rare();
     }
 }

@@ -1,9 +1,10 @@
+mod actions;
 mod heartbeat;
 #[cfg(test)]
 mod tests;
 mod unidirectional;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use crate::code::Disconnect;
 use crate::message::{self, Command, Reply};
 use crate::subscription::{ChannelSubscription, recovered, write_tracked};
 use crate::{Encoding, convert};
+use actions::Actions;
 use heartbeat::Heartbeat;
 pub(crate) use unidirectional::bare;
 
@@ -119,7 +121,7 @@ struct CentrifugeSession {
     /// What is left of the frame that is being worked on.
     frame: Option<Bytes>,
     /// What to do before the next command.
-    actions: VecDeque<Action>,
+    actions: Actions,
 }
 
 /// Where a session stands.
@@ -166,7 +168,7 @@ impl CentrifugeSession {
             notices: asks("tidegate_notices", "true"),
             state: State::New { until: now + options.stale_close_delay },
             frame: unidirectional::connect_in_query(peer),
-            actions: VecDeque::new(),
+            actions: Actions::default(),
             options,
         }
     }
@@ -294,12 +296,7 @@ impl Session for CentrifugeSession {
     }
 
     fn follow_up(&mut self) -> Option<Action> {
-        let next = self.actions.pop_front();
-        if self.actions.is_empty() {
-            // An idle session keeps no room for what it may have to do.
-            self.actions = VecDeque::new();
-        }
-        next
+        self.actions.pop_front()
     }
 
     fn answer(&mut self, outcome: Result<Response, Refusal>, now: Instant) {

@@ -21,8 +21,8 @@ use crate::{Io, Options, encode};
 /// with those that came in the same read: who keeps a small part of it for long copies that part.
 pub struct WebSocket {
     io: Io,
-    /// What was read and not returned.
-    buffer: BytesMut,
+    /// What was read and not returned. Boxed while there is any.
+    buffer: Option<Box<BytesMut>>,
     /// Parts of `buffer`'s allocation are out.
     split: bool,
     binary: bool,
@@ -53,7 +53,7 @@ impl WebSocket {
         io.tune(options);
         Self {
             io,
-            buffer: BytesMut::from(ahead),
+            buffer: (!ahead.is_empty()).then(|| Box::new(BytesMut::from(ahead))),
             split: false,
             binary: false,
             decoder: Decoder::new(options.message_size_limit, options.max_fragments),
@@ -73,18 +73,16 @@ impl WebSocket {
 
     /// The next message of what was read; gives memory back that is not needed for it.
     fn buffered(&mut self) -> Result<Option<Received>, ReceiveError> {
-        if self.buffer.is_empty() {
-            return Ok(None);
-        }
-        let received = self.decoder.next(&mut self.buffer)?;
-        if self.buffer.is_empty() {
-            self.buffer = BytesMut::new();
+        let Some(buffer) = &mut self.buffer else { return Ok(None) };
+        let received = self.decoder.next(&mut **buffer)?;
+        if buffer.is_empty() {
+            self.buffer = None;
             self.split = false;
         } else if received.is_some() {
             self.split = true;
         } else if self.split {
             // A byte of the next frame would keep the memory of all that came before it.
-            self.buffer = BytesMut::from(&self.buffer[..]);
+            **buffer = BytesMut::from(&buffer[..]);
             self.split = false;
         }
         Ok(received)
@@ -92,14 +90,14 @@ impl WebSocket {
 
     /// The next message, with these bytes behind those of before.
     fn with(&mut self, mut read: &mut [u8]) -> Result<Option<Received>, ReceiveError> {
-        if !self.buffer.is_empty() {
-            self.buffer.extend_from_slice(read);
+        if let Some(buffer) = &mut self.buffer {
+            buffer.extend_from_slice(read);
             return self.buffered();
         }
         // The usual case, a read that is one message: one allocation, of the message's size.
         let received = self.decoder.next(&mut read)?;
         if !read.is_empty() {
-            self.buffer = BytesMut::from(&*read);
+            self.buffer = Some(Box::new(BytesMut::from(&*read)));
         }
         Ok(received)
     }
@@ -170,7 +168,7 @@ impl Connection for WebSocket {
     /// Exact when [`poll_receive`](Connection::poll_receive) is pending; before that, messages that were
     /// read and not returned count too. A fragmented message counts at least one byte.
     fn unfinished(&self) -> usize {
-        self.buffer.len() + self.decoder.unfinished()
+        self.buffer.as_ref().map_or(0, |buffer| buffer.len()) + self.decoder.unfinished()
     }
 }
 

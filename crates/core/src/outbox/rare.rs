@@ -5,6 +5,34 @@ use bytes::Bytes;
 use super::tracks::Tracks;
 use super::{Event, Lane, Loss, Message, Outbox};
 
+/// The messages of the control lane. Boxed while there are any.
+#[derive(Default)]
+#[expect(clippy::box_collection, reason = "an empty queue is 32 bytes of every connection, a box 8")]
+pub(super) struct Control(Option<Box<VecDeque<Message>>>);
+
+impl Control {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|messages| messages.is_empty())
+    }
+
+    pub(super) fn push_back(&mut self, message: Message) {
+        self.0.get_or_insert_default().push_back(message);
+    }
+
+    pub(super) fn push_front(&mut self, message: Message) {
+        self.0.get_or_insert_default().push_front(message);
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<Message> {
+        self.0.as_mut()?.pop_front()
+    }
+
+    /// Drops the messages, and what held them.
+    pub(super) fn clear(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// What an outbox holds at times, boxed while it does: an idle connection has none of it.
 #[derive(Default)]
 pub(super) struct Rare {

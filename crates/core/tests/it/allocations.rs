@@ -108,5 +108,5 @@ fn a_subscription_is_small() {
     let (own, each) = (size_of::<Outbox>(), others / (logs.len() as i64 - 1));
     println!("outbox {own} + {alone} B, its first subscription {first} B, others {each} B on average");
     assert!(own as i64 + alone <= 320, "outbox {own} + {alone} B");
-    assert!(first <= 352 && each <= 432, "subscriptions {first} and {each} B");
+    assert!(first <= 416 && each <= 416, "subscriptions {first} and {each} B");
 }

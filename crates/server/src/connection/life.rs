@@ -41,7 +41,9 @@ impl<C: Connection> Driver<C> {
 
     /// Tells presence again, and ends subscriptions that have expired.
     pub(super) fn upkeep(&mut self, now: Instant) {
-        self.upkeep = None;
+        if let Some(life) = &mut self.life {
+            life.upkeep = None;
+        }
         let grace = self.app.settings().expired_sub_close_delay;
         let unix = unix_millis() / 1000;
         let mut expired = Vec::new();
@@ -78,8 +80,9 @@ impl<C: Connection> Driver<C> {
     pub(super) fn plan_upkeep(&mut self, now: Instant) {
         let needed =
             |held: &Held| held.expire_at > 0 || held.known.as_deref().is_some_and(|known| known.present);
-        if self.upkeep.is_none() && self.subscriptions.iter().any(needed) {
-            self.upkeep = Some(now + self.app.settings().presence_update_interval);
+        if self.upkeep_at().is_none() && self.subscriptions.iter().any(needed) {
+            let interval = self.app.settings().presence_update_interval;
+            self.life.get_or_insert_default().upkeep = Some(now + interval);
         }
     }
 

@@ -25,6 +25,8 @@ const SERVER_SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(3006, "subscript
 pub(super) struct Life {
     /// When it is over, if it is not prolonged.
     pub(super) expires: Option<Instant>,
+    /// When presence is told again, and expired subscriptions are looked for.
+    pub(super) upkeep: Option<Instant>,
     /// The server prolongs it, and the client does not know of it.
     pub(super) by_server: bool,
     /// Questions whether lives go on. A backend that hangs must not hold up what the client asks for.
@@ -35,6 +37,11 @@ impl<C: Connection> Driver<C> {
     /// When the connection is over, if it is not prolonged.
     pub(super) fn expires(&self) -> Option<Instant> {
         self.life.as_ref()?.expires
+    }
+
+    /// When presence is told again, and expired subscriptions are looked for.
+    pub(super) fn upkeep_at(&self) -> Option<Instant> {
+        self.life.as_ref()?.upkeep
     }
 
     /// Lets the connection live until a moment in seconds since 1970, or for ever.
@@ -149,7 +156,7 @@ impl<C: Connection> Driver<C> {
         if let (Some(info), Some(known)) = (&refreshed.info, &mut held.known) {
             known.info = Arc::new(ClientInfo { channel: info.clone(), ..ClientInfo::clone(&known.info) });
             if known.present {
-                self.upkeep = Some(now);
+                self.life.get_or_insert_default().upkeep = Some(now);
             }
         }
     }
@@ -174,7 +181,7 @@ impl<C: Connection> Driver<C> {
             }
             if present {
                 // Told at once, and not when presence is next renewed.
-                self.upkeep = Some(now);
+                self.life.get_or_insert_default().upkeep = Some(now);
             }
         }
         self.client = Some(Arc::new(renewed));

@@ -75,7 +75,7 @@ impl<C: Connection> Driver<C> {
         match self.io.poll_receive(cx) {
             Poll::Pending => {
                 if self.is_open() && self.io.unfinished() > 0 {
-                    self.unfinished.get_or_insert(now);
+                    self.unfinished.get_or_insert_with(|| Box::new(now));
                 }
                 Ok(false)
             }
@@ -184,7 +184,8 @@ impl<C: Connection> Driver<C> {
                 return Poll::Ready(why);
             }
         }
-        if self.unfinished.is_some_and(|since| since + self.app.settings().message_timeout <= now) {
+        if self.unfinished.as_ref().is_some_and(|since| **since + self.app.settings().message_timeout <= now)
+        {
             self.deaf = true;
             self.close(UNFINISHED, now);
         }
@@ -196,7 +197,7 @@ impl<C: Connection> Driver<C> {
             return None;
         }
         let gone = self.ahead.as_ref().and_then(|ahead| ahead.gone).map(|(_, until)| until);
-        gone.or_else(|| self.unfinished.map(|since| since + self.app.settings().message_timeout))
+        gone.or_else(|| self.unfinished.as_ref().map(|since| **since + self.app.settings().message_timeout))
     }
 
     /// Whether what the client sends is still looked at.
