@@ -3,13 +3,11 @@
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::ReadBuf;
-
 use crate::Error;
 use crate::crew::Worker;
 use crate::protocol::{Heard, Protocol, Who};
 use crate::target::Target;
-use crate::transport::{Socket, Stream};
+use crate::transport::{Read, Socket, Stream, quic};
 use crate::websocket::{Decoder, Frame, Outgoing};
 
 /// An open connection, which is somebody to the server.
@@ -47,8 +45,12 @@ impl Connection {
     ) -> Result<Self, Error> {
         within(target, "connect", async {
             let protocol = (target.dialect.begin)();
-            let (stream, rest) = Stream::open(target, number, socket, protocol.subprotocol()).await?;
-            let (decoder, out) = (Decoder::new(protocol.pieces()), Outgoing::new(protocol.text()));
+            let (stream, rest) = Stream::open(target, number, socket, protocol.subprotocol(), worker).await?;
+            let out = match &stream {
+                Stream::Tcp(_) | Stream::Tls(_) => Outgoing::new(protocol.text()),
+                Stream::Quic(_) => Outgoing::plain(protocol.text()),
+            };
+            let decoder = Decoder::new(protocol.pieces());
             let mut connection = Self { stream, protocol, decoder, out, rest: Vec::new() };
             let name = format!("bench-{}-{number}", target.run);
             let who = Who { name: &name, token: target.token.as_deref() };
@@ -142,7 +144,7 @@ impl Connection {
             let taken = ready!(self.stream.poll_write(cx, &self.out.bytes[self.out.taken..]));
             self.out.took(taken.map_err(|error| Ended(error.to_string()))?);
         }
-        Poll::Ready(Ok(()))
+        self.stream.poll_flush(cx).map_err(|error| Ended(error.to_string()))
     }
 
     /// One read into the thread's buffer. A short one ends with the socket's readiness, by which tokio saves the
@@ -154,16 +156,38 @@ impl Connection {
         hear: &mut dyn FnMut(Heard<'_>),
     ) -> Poll<Result<(), Ended>> {
         let mut buffer = worker.buffer.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut buffer);
-        ready!(self.stream.poll_read(cx, &mut buffer)).map_err(|error| Ended(error.to_string()))?;
-        let read = buffer.filled();
-        if read.is_empty() {
-            return Poll::Ready(Err("the server closed the connection".into()));
-        }
-        worker.has_read(read.len());
-        let taken = self.take(read, hear);
+        let taken = match ready!(self.stream.poll_read(cx, &mut buffer)).map_err(Ended)? {
+            Read::Frames(0) => return Poll::Ready(Err("the server closed the connection".into())),
+            Read::Frames(read) => {
+                worker.has_read(read);
+                self.take(&buffer[..read], hear)
+            }
+            Read::Streams(came) => {
+                worker.has_read(came.read);
+                self.take_messages(&came, &buffer[came.at.clone()], hear)
+            }
+        };
         worker.has_noted();
         Poll::Ready(taken)
+    }
+
+    fn take_messages(
+        &mut self,
+        came: &quic::Came,
+        bytes: &[u8],
+        hear: &mut dyn FnMut(Heard<'_>),
+    ) -> Result<(), Ended> {
+        let (whole, rest) = bytes.split_at(quic::whole(self.protocol.text(), bytes));
+        match came.of {
+            Some(id) => self.protocol.receive_own(id, whole, hear)?,
+            None => {
+                self.protocol.receive(whole, &mut self.out, hear)?;
+            }
+        }
+        if let Stream::Quic(quic) = &mut self.stream {
+            quic.keep(came, rest);
+        }
+        Ok(())
     }
 
     #[inline]

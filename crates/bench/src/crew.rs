@@ -1,6 +1,8 @@
 //! The threads of a run. Each has a runtime of its own and many connections, which never change threads.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc as blocking};
@@ -18,6 +20,7 @@ use crate::Error;
 use crate::connection::Connection;
 use crate::shared::Shared;
 use crate::subscriber::Subscriber;
+use crate::transport::quic;
 
 type Job = Box<dyn FnOnce(Rc<Worker>) -> LocalBoxFuture<'static, ()> + Send>;
 
@@ -41,6 +44,8 @@ pub(crate) struct Worker {
     pub(crate) held: RefCell<Vec<LocalHandle<()>>>,
     /// Connections that nobody reads.
     pub(crate) stalled: RefCell<Vec<Connection>>,
+    /// What all its QUIC connections share.
+    quic: OnceCell<quinn::Endpoint>,
     /// When the last read returned, and what it brought.
     now: Cell<u64>,
     read: Cell<usize>,
@@ -62,6 +67,9 @@ impl Crew {
                 LocalSet::new().block_on(&runtime, async {
                     while let Some(job) = jobs.recv().await {
                         spawn_local(job(worker.clone()));
+                    }
+                    if let Some(endpoint) = worker.quic.get() {
+                        quic::close(endpoint).await;
                     }
                 });
             };
@@ -132,9 +140,21 @@ impl Worker {
             subscribers: RefCell::default(),
             held: RefCell::default(),
             stalled: RefCell::default(),
+            quic: OnceCell::new(),
             now: Cell::new(0),
             read: Cell::new(0),
             received: Cell::new(0),
+        }
+    }
+
+    /// The thread's socket for QUIC, with the first connection.
+    pub(crate) fn endpoint(&self, to: SocketAddr) -> io::Result<&quinn::Endpoint> {
+        match self.quic.get() {
+            Some(endpoint) => Ok(endpoint),
+            None => {
+                let endpoint = quic::endpoint(to)?;
+                Ok(self.quic.get_or_init(|| endpoint))
+            }
         }
     }
 

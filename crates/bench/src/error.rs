@@ -21,9 +21,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// The transport is not there yet.
-    #[error("--transport quic: not there yet; expected websocket")]
-    Quic,
+    /// Whose certificates to trust could not be made out.
+    #[error("{0}")]
+    Trust(String),
     /// The system refused a connection, or broke it off.
     #[error("{address}: could not connect: {source}")]
     Connect {
@@ -31,6 +31,14 @@ pub enum Error {
         address: SocketAddr,
         /// What the system said.
         source: io::Error,
+    },
+    /// There was no QUIC connection.
+    #[error("{address}: could not connect over QUIC: {said}")]
+    Quic {
+        /// The server's, in UDP.
+        address: SocketAddr,
+        /// What went wrong.
+        said: String,
     },
     /// The server wants no WebSocket there.
     #[error("{address}: could not open a WebSocket: {said}")]

@@ -23,7 +23,7 @@ pub(crate) struct Api {
 impl Api {
     /// Connects to the API at `url`.
     pub(crate) async fn open(url: &str, key: Option<&str>, target: &Target) -> Result<Self, Error> {
-        let address = target::address(url, "http")?;
+        let address = target::address(url, &["http"])?;
         let to = Target { address: address.socket, sources: 1, ..target.clone() };
         let stream = transport::tcp(&to, 0, Socket::default()).await.map_err(Error::connect(&to))?;
         let key = key.map(str::to_owned);

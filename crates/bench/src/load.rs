@@ -81,7 +81,7 @@ impl<'a> Running<'a> {
                         Publish::Api => {
                             let url = load.api_url.clone();
                             let url = url.unwrap_or_else(|| format!("http://{}/api", target.host));
-                            Way::Api(Api::open(&url, load.api_key.as_deref(), &target).await?)
+                            Way::Api(Box::new(Api::open(&url, load.api_key.as_deref(), &target).await?))
                         }
                     };
                     publishers.push(Publisher::new(number, way, worker.clone(), common.clone()));

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -115,15 +116,18 @@ pub enum Drop {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server and client")]
 pub(crate) struct Common {
-    /// Where clients connect
-    #[arg(long, default_value = "ws://localhost:8000/connection/websocket")]
-    pub(crate) url: String,
+    /// Where clients connect: ws://, wss:// or quic:// [default: ws://localhost:8000/connection/websocket, or
+    /// quic://localhost:8000]
+    #[arg(long)]
+    url: Option<String>,
     /// What they speak
     #[arg(long, value_enum, default_value_t = Encoding::Json)]
     pub(crate) protocol: Encoding,
-    /// What carries it
-    #[arg(long, value_enum, default_value_t = Transport::Websocket)]
-    pub(crate) transport: Transport,
+    /// What carries it [default: quic where --url begins with that, else websocket]
+    #[arg(long, value_enum)]
+    transport: Option<Transport>,
+    #[command(flatten)]
+    pub(crate) trust: Trust,
     /// Token to connect with
     #[arg(long, env = "TIDEGATE_BENCH_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
@@ -151,6 +155,17 @@ pub(crate) struct Common {
     /// No progress bar
     #[arg(long)]
     pub(crate) quiet: bool,
+}
+
+/// Whose certificates are trusted, over TLS and QUIC; by default those of the authorities that the system trusts.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Trust {
+    /// Trust the certificates of the authorities in this file (PEM), and no others
+    #[arg(long, alias = "ca", value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// Trust the certificate with this SHA-256 hash (hexadecimal), and no other
+    #[arg(long, alias = "certificate-hash", value_name = "HASH", conflicts_with = "ca_file")]
+    pub(crate) cert_hash: Option<String>,
 }
 
 /// What is published.
@@ -213,6 +228,21 @@ pub(crate) enum Publish {
     Api,
 }
 
+impl Common {
+    /// As asked for, or as the URL has it.
+    pub(crate) fn transport(&self) -> Transport {
+        let quic = self.url.as_ref().is_some_and(|url| url.starts_with("quic://"));
+        self.transport.unwrap_or(if quic { Transport::Quic } else { Transport::Websocket })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        self.url.as_deref().unwrap_or(match self.transport() {
+            Transport::Websocket => "ws://localhost:8000/connection/websocket",
+            Transport::Quic => "quic://localhost:8000",
+        })
+    }
+}
+
 impl Scenario {
     pub(crate) fn common(&self) -> &Common {
         match self {
@@ -240,7 +270,19 @@ impl Scenario {
         if self.common().connecting == 0 || self.common().sources == 0 {
             return Some("--connecting and --sources; expected at least 1".into());
         }
+        if self.common().transport() == Transport::Quic {
+            if matches!(self, Self::Slow(_) | Self::Churn(_)) {
+                return Some("slow and churn are not there over QUIC; expected fanout or idle".into());
+            }
+            if self.common().sources > 1 {
+                return Some("--sources; expected 1 over QUIC, where all connections share a port".into());
+            }
+        }
         let load = load?;
+        if load.publish == Publish::Api && load.api_url.is_none() && !self.common().url().starts_with("ws://")
+        {
+            return Some("--publish api; expected --api-url where --url does not begin with ws://".into());
+        }
         if load.size < payload::SMALLEST {
             let (size, smallest) = (load.size, payload::SMALLEST);
             return Some(format!(

@@ -4,8 +4,9 @@ mod json;
 mod protobuf;
 
 use std::fmt;
+use std::ops::Range;
 
-use tidegate_protocol::{Command, Reply, message};
+use tidegate_protocol::{Command, Encoding, Push, Reply, message};
 
 use crate::websocket::Outgoing;
 
@@ -46,6 +47,15 @@ pub trait Protocol {
         out: &mut Outgoing,
         hear: &mut dyn FnMut(Heard<'_>),
     ) -> Result<usize, String>;
+
+    /// Reads whole messages of a QUIC stream that belongs to the subscription of command `id`.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, or that there is no such subscription.
+    fn receive_own(&mut self, id: u64, bytes: &[u8], hear: &mut dyn FnMut(Heard<'_>)) -> Result<(), String> {
+        let _ = (bytes, hear);
+        Err(format!("a stream for command {id}, in a protocol that has no such streams"))
+    }
 }
 
 /// What was heard from a server.
@@ -94,6 +104,38 @@ impl fmt::Debug for Dialect {
     }
 }
 
+/// Ids of commands, in turn.
+#[derive(Debug, Default)]
+struct Ids {
+    last: u32,
+    /// Those of subscriptions.
+    subscribed: Range<u32>,
+}
+
+impl Ids {
+    fn next(&mut self) -> u32 {
+        self.last += 1;
+        self.last
+    }
+
+    /// Ids of so many subscriptions. A connection subscribes once.
+    fn subscribe(&mut self, count: usize) -> Range<u32> {
+        let first = self.last + 1;
+        self.last += count as u32;
+        self.subscribed = first..self.last + 1;
+        self.subscribed.clone()
+    }
+
+    /// That this is a subscription's.
+    #[inline]
+    fn check(&self, id: u64) -> Result<(), String> {
+        match u32::try_from(id) {
+            Ok(id) if self.subscribed.contains(&id) => Ok(()),
+            _ => Err(format!("a stream for command {id}, which did not subscribe")),
+        }
+    }
+}
+
 fn connect(id: u32, who: &Who<'_>) -> Command {
     let token = who.token.unwrap_or_default().into();
     let connect = message::ConnectRequest { name: "tidegate-bench".into(), token, ..Default::default() };
@@ -121,7 +163,19 @@ fn heard(reply: Reply, pong: &mut bool) -> Option<Heard<'static>> {
     if reply.publish.is_some() {
         return Some(Heard::Published);
     }
-    let push = reply.push?;
+    pushed(reply.push?)
+}
+
+/// What messages mean that stand on a subscription's own stream and are no publication.
+#[cold]
+fn heard_there(encoding: Encoding, messages: &[u8], hear: &mut dyn FnMut(Heard<'_>)) -> Result<(), String> {
+    for push in encoding.pushes(messages) {
+        pushed(push.map_err(|error| error.to_string())?).into_iter().for_each(&mut *hear);
+    }
+    Ok(())
+}
+
+fn pushed(push: Push) -> Option<Heard<'static>> {
     if let Some(end) = push.disconnect {
         return Some(Heard::Refused(format!("disconnect {}: {}", end.code, end.reason)));
     }

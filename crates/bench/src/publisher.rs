@@ -54,7 +54,7 @@ pub(crate) enum Way {
     /// As a client's.
     Client(Box<Connection>),
     /// Over the HTTP API.
-    Api(Api),
+    Api(Box<Api>),
 }
 
 /// One of them.

@@ -13,6 +13,8 @@ pub struct Outgoing {
     /// How much of `bytes` the socket has taken.
     pub(crate) taken: usize,
     text: bool,
+    /// Messages stand one behind the other without frames, as on a QUIC stream.
+    plain: bool,
     mask: u32,
 }
 
@@ -22,8 +24,20 @@ impl Outgoing {
         Self { text, ..Self::default() }
     }
 
+    /// No frames: a line feed ends text, and other messages say how long they are.
+    pub(crate) fn plain(text: bool) -> Self {
+        Self { text, plain: true, ..Self::default() }
+    }
+
     /// Adds one message, which is made of `parts`.
     pub fn message(&mut self, parts: &[&[u8]]) {
+        if self.plain {
+            parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+            if self.text {
+                self.bytes.push(b'\n');
+            }
+            return;
+        }
         self.frame(if self.text { TEXT } else { BINARY }, parts);
     }
 

@@ -16,7 +16,7 @@ use crate::protocol::Dialect;
 use crate::report::Setup;
 use crate::shared::Shared;
 use crate::target::{self, Target};
-use crate::transport::Socket;
+use crate::transport::{Carrier, Socket, Transport};
 
 /// A run's surroundings.
 #[derive(Debug)]
@@ -36,7 +36,15 @@ impl World {
     pub(crate) fn new(common: &Common, dialect: Option<Dialect>, size: usize) -> Result<Self, Error> {
         // Two for each connection would be enough. Where it cannot be raised, connecting will say so.
         drop(rlimit::increase_nofile_limit(u64::MAX));
-        let address = target::address(&common.url, "ws")?;
+        let schemes: &[_] = match common.transport() {
+            Transport::Websocket => &["ws", "wss"],
+            Transport::Quic if dialect.is_some() => {
+                return Err(Error::Options("--transport quic: only Tidegate has it".into()));
+            }
+            Transport::Quic => &["quic"],
+        };
+        let address = target::address(common.url(), schemes)?;
+        let carrier = Carrier::new(&address, &common.trust, common.protocol)?;
         let dialect = dialect.unwrap_or(match common.protocol {
             Encoding::Json => Dialect::JSON,
             Encoding::Protobuf => Dialect::PROTOBUF,
@@ -46,7 +54,7 @@ impl World {
             host: address.host,
             path: address.path,
             dialect,
-            transport: common.transport,
+            carrier,
             token: common.token.clone(),
             sources: common.sources,
             timeout: common.timeout,
@@ -60,7 +68,7 @@ impl World {
             shared,
             progress: Progress::new(common.quiet),
             connecting: common.connecting,
-            url: common.url.clone(),
+            url: common.url().to_owned(),
             prefix: common.prefix.clone(),
         })
     }
@@ -83,8 +91,13 @@ impl World {
 
     /// How threads of this run connect.
     pub(crate) fn plan(&self, connections: usize, channels: Channels, socket: Socket) -> Plan {
+        let each = match channels {
+            Channels::OneOf(_) => 1,
+            Channels::Same(each) | Channels::Own(each) => each,
+        };
+        let carrier = self.target.carrier.clone().subscribing(each);
         Plan {
-            target: self.target.clone(),
+            target: Target { carrier, ..self.target.clone() },
             prefix: self.prefix.clone(),
             first: 0,
             connections,

@@ -1,6 +1,6 @@
 use tidegate_protocol::{Command, Encoding};
 
-use super::{Heard, Protocol, Who};
+use super::{Heard, Ids, Protocol, Who};
 use crate::payload;
 use crate::websocket::Outgoing;
 
@@ -8,7 +8,7 @@ use crate::websocket::Outgoing;
 /// it stood, then anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Json {
-    id: u32,
+    ids: Ids,
     /// The server wants its pings answered.
     pong: bool,
     /// Where the payload stood in the last push.
@@ -16,11 +16,6 @@ pub(super) struct Json {
 }
 
 impl Json {
-    fn next_id(&mut self) -> u32 {
-        self.id += 1;
-        self.id
-    }
-
     #[inline]
     fn payload<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
         let guess = line.get(self.place..).filter(|rest| rest.starts_with(payload::MAGIC));
@@ -58,18 +53,19 @@ impl Protocol for Json {
     }
 
     fn connect(&mut self, who: &Who<'_>, out: &mut Outgoing) {
-        let command = super::connect(self.next_id(), who);
+        let command = super::connect(self.ids.next(), who);
         out.message(&[&line(&command)]);
     }
 
     fn subscribe(&mut self, channels: &[String], out: &mut Outgoing) {
+        let ids = self.ids.subscribe(channels.len());
         let lines: Vec<_> =
-            channels.iter().map(|channel| line(&super::subscribe(self.next_id(), channel))).collect();
+            ids.zip(channels).map(|(id, channel)| line(&super::subscribe(id, channel))).collect();
         out.message(&[&lines.join(&b'\n')]);
     }
 
     fn publish(&mut self, channel: &str, payload: &[u8], out: &mut Outgoing) {
-        let head = format!(r#"{{"id":{},"publish":{{"channel":"{channel}","data":"#, self.next_id());
+        let head = format!(r#"{{"id":{},"publish":{{"channel":"{channel}","data":"#, self.ids.next());
         out.message(&[head.as_bytes(), payload, b"}}"]);
     }
 
@@ -96,6 +92,20 @@ impl Protocol for Json {
         }
         Ok(bytes.len())
     }
+
+    fn receive_own(&mut self, id: u64, bytes: &[u8], hear: &mut dyn FnMut(Heard<'_>)) -> Result<(), String> {
+        self.ids.check(id)?;
+        let mut rest = bytes;
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            let line = &rest[..end];
+            rest = &rest[end + 1..];
+            match self.payload(line).filter(|_| line.starts_with(PUB)) {
+                Some(payload) => hear(Heard::Payload(payload)),
+                None => super::heard_there(Encoding::Json, line, hear)?,
+            }
+        }
+        Ok(())
+    }
 }
 
 fn line(command: &Command) -> Vec<u8> {
@@ -103,6 +113,8 @@ fn line(command: &Command) -> Vec<u8> {
 }
 
 const PUSH: &[u8] = br#"{"push":"#;
+/// A push without its reply and its channel.
+const PUB: &[u8] = br#"{"pub":"#;
 const REPLY: &[u8] = br#"{"id":"#;
 /// The end of a reply that says that a publication was taken.
 const PUBLISHED: &[u8] = br#""publish":{}}"#;

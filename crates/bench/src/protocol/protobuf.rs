@@ -1,22 +1,17 @@
 use tidegate_protocol::Encoding;
 
-use super::{Heard, Protocol, Who};
+use super::{Heard, Ids, Protocol, Who};
 use crate::websocket::Outgoing;
 
 /// Messages after their lengths. Of a push only the way to its payload is read.
 #[derive(Debug, Default)]
 pub(super) struct Protobuf {
-    id: u32,
+    ids: Ids,
     /// The server wants its pings answered.
     pong: bool,
 }
 
 impl Protobuf {
-    fn next_id(&mut self) -> u32 {
-        self.id += 1;
-        self.id
-    }
-
     #[cold]
     fn other(
         &mut self,
@@ -44,14 +39,15 @@ impl Protocol for Protobuf {
     }
 
     fn connect(&mut self, who: &Who<'_>, out: &mut Outgoing) {
-        let command = super::connect(self.next_id(), who);
+        let command = super::connect(self.ids.next(), who);
         out.message(&[&Encoding::Protobuf.encode_command(&command).expect(ANYTHING)]);
     }
 
     fn subscribe(&mut self, channels: &[String], out: &mut Outgoing) {
-        let commands: Vec<_> = channels
-            .iter()
-            .map(|channel| super::subscribe(self.next_id(), channel))
+        let ids = self.ids.subscribe(channels.len());
+        let commands: Vec<_> = ids
+            .zip(channels)
+            .map(|(id, channel)| super::subscribe(id, channel))
             .map(|command| Encoding::Protobuf.encode_command(&command).expect(ANYTHING))
             .collect();
         out.message(&[&commands.concat()]);
@@ -65,7 +61,7 @@ impl Protocol for Protobuf {
         let length = request.used + channel.len() + data.used + payload.len();
         let mut command = Small::default();
         command.byte(COMMAND_ID);
-        command.varint(self.next_id() as usize);
+        command.varint(self.ids.next() as usize);
         command.field(COMMAND_PUBLISH, length);
         let mut frame = Small::default();
         frame.varint(command.used + length);
@@ -98,6 +94,24 @@ impl Protocol for Protobuf {
             }
         }
         Ok(bytes.len())
+    }
+
+    fn receive_own(&mut self, id: u64, bytes: &[u8], hear: &mut dyn FnMut(Heard<'_>)) -> Result<(), String> {
+        self.ids.check(id)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let before = rest;
+            let push = varint(&mut rest).and_then(|length| take(&mut rest, length));
+            let push = push.ok_or("a stream with half a message")?;
+            match field(push, PUB).and_then(|publication| field(publication, DATA)) {
+                Some(payload) => hear(Heard::Payload(payload)),
+                None => {
+                    let message = &before[..before.len() - rest.len()];
+                    super::heard_there(Encoding::Protobuf, message, hear)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -112,6 +112,43 @@ fn what_servers_say_is_heard() {
     }
 }
 
+/// A push as it stands on a subscription's stream: without the reply around it.
+fn alone(encoding: Encoding, reply: &[u8]) -> Vec<u8> {
+    match encoding {
+        Encoding::Json => {
+            let push = reply.strip_prefix(br#"{"push":"#).and_then(|push| push.strip_suffix(b"}"));
+            [push.unwrap(), b"\n"].concat()
+        }
+        Encoding::Protobuf => {
+            // The reply's length, then the field's key and length: of one byte, or of two from 128 bytes on.
+            let width = 1 + usize::from(reply[0] >= 0x80);
+            reply[width + 1..].to_vec()
+        }
+    }
+}
+
+#[test]
+fn streams_of_subscriptions_are_heard() {
+    for (dialect, encoding) in BOTH {
+        let (mut client, mut out) = ((dialect.begin)(), Outgoing::plain(encoding == Encoding::Json));
+        client.connect(&Who { name: "bench-1", token: None }, &mut out);
+        client.subscribe(&["a".into(), "b".into()], &mut out);
+        let publication = Publication { data: payload(300), offset: 7, ..Default::default() };
+        let push = encoding.encode_push(&Push { publication: Some(publication), ..Default::default() });
+        let join = encoding.encode_push(&Push { join: Some(message::Join::default()), ..Default::default() });
+        let (push, join) = (alone(encoding, &push.unwrap()), alone(encoding, &join.unwrap()));
+        let stream = [&push[..], &join, &push].concat();
+        for (id, whole) in [(1, false), (2, true), (3, true), (4, false), (1 << 32 | 2, false)] {
+            let mut payloads = 0;
+            let read = client.receive_own(id, &stream, &mut |heard| {
+                assert!(matches!(heard, Heard::Payload(bytes) if payload::read(bytes, 300) == Some(STAMP)));
+                payloads += 1;
+            });
+            assert_eq!((read.is_ok(), payloads), (whole, if whole { 2 } else { 0 }), "{dialect:?}, {id}");
+        }
+    }
+}
+
 #[test]
 fn what_is_no_message_is_an_error() {
     for (dialect, frame) in
