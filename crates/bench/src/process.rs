@@ -37,6 +37,7 @@ impl Server {
         self.0.iter().map(memory).fold(Memory::default(), |sum, memory| Memory {
             resident: sum.resident + memory.resident,
             proportional: sum.proportional + memory.proportional,
+            anonymous: sum.anonymous + memory.anonymous,
         })
     }
 }
@@ -83,6 +84,9 @@ pub struct Memory {
     pub resident: u64,
     /// The same, with pages that several processes share counted in parts (PSS).
     pub proportional: u64,
+    /// What of that is of no file (`Pss_Anon`): the program's own part of its code and libraries depends on who else
+    /// runs them, and changes while others come and go.
+    pub anonymous: u64,
 }
 
 fn cpu(process: &Process) -> Cpu {
@@ -92,11 +96,11 @@ fn cpu(process: &Process) -> Cpu {
 
 fn memory(process: &Process) -> Memory {
     let rollup = process.smaps_rollup().ok();
-    let proportional = rollup.and_then(|rollup| {
-        rollup.memory_map_rollup.iter().next().and_then(|map| map.extension.map.get("Pss").copied())
-    });
+    let map = rollup.as_ref().and_then(|rollup| rollup.memory_map_rollup.iter().next());
+    let figure = |name: &str| map.and_then(|map| map.extension.map.get(name).copied());
     let resident = process.status().ok().and_then(|status| status.vmrss).unwrap_or(0) * 1024;
-    Memory { resident, proportional: proportional.unwrap_or(resident) }
+    let proportional = figure("Pss").unwrap_or(resident);
+    Memory { resident, proportional, anonymous: figure("Pss_Anon").unwrap_or(proportional) }
 }
 
 #[cfg(test)]

@@ -230,7 +230,7 @@ const METHOD: &str = "
   no protocol's acknowledgements matter. It is also how many a server may find together and put into one write:
   with 1, every delivery is a system call of its own. One number of them is one point of a curve.
 - CPU is what the system counts for the server's process, of all threads, in user and kernel mode. Over the loopback interface
-  that includes the kernel's work up to the client's socket. Memory is PSS, without the kernel's socket buffers.
+  that includes the kernel's work up to the client's socket. Memory is PSS, of an idle connection the part of no file, without the kernel's socket buffers.
 - Peers do not do the same: NATS and Mosquitto have no history, positions or recovery here (QoS 0), and no client protocol of JSON. All run
   with their defaults but for what it takes to let everybody in; Tidegate has its policies, limits, timers and metrics on.
 ";

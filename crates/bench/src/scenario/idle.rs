@@ -54,9 +54,8 @@ pub(crate) fn run(options: &Idle, dialect: Option<Dialect>) -> Result<report::Id
         connecting,
         server_per_connect: known.then(|| server_connecting.per(connections as u64)),
         own_per_connect: own_connecting.per(connections as u64),
-        memory_per_connection: memory.map(|(before, after)| {
-            (after.proportional as f64 - before.proportional as f64) / connections as f64
-        }),
+        memory_per_connection: memory
+            .map(|(before, after)| (after.anonymous as f64 - before.anonymous as f64) / connections as f64),
         memory: memory.map(<[_; 2]>::from),
         server_idle: known.then(|| Cpu { user: idle.user / seconds, system: idle.system / seconds }),
         ended: shared.ended.load(Ordering::SeqCst),

@@ -33,6 +33,7 @@ pub(crate) fn run(options: &Slow, dialect: Option<Dialect>) -> Result<report::Sl
         most = most.zip(world.memory()).map(|(most, now)| Memory {
             resident: most.resident.max(now.resident),
             proportional: most.proportional.max(now.proportional),
+            anonymous: most.anonymous.max(now.anonymous),
         });
     });
     let after = world.memory();
