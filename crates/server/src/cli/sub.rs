@@ -8,7 +8,8 @@ use std::task::Poll;
 use clap::Args;
 use futures_util::StreamExt;
 use tidegate_client::{
-    Client, ClientEvent, Event, Events, Filter, Gap, Overflow, Position, Subscribed, Subscription, Trouble,
+    Client, ClientEvent, Event, Events, Filter, Gap, Overflow, Position, SubscribeError, Subscribed,
+    Subscription, Trouble, Why,
 };
 
 use super::connect::{Connect, URL};
@@ -135,7 +136,11 @@ impl Sub {
         if let Some(filter) = tags.reduce(Filter::and) {
             subscribe = subscribe.filter(filter);
         }
-        Ok(subscribe.subscribe()?)
+        // The server may have refused the client already: that is told the same way, whoever is first.
+        subscribe.subscribe().map_err(|error| match error {
+            SubscribeError::Disconnected(why) => refused(&self.url, &why).into(),
+            error => error.into(),
+        })
     }
 
     /// Prints until there is nothing more to come.
@@ -235,10 +240,14 @@ fn tell(event: &ClientEvent, url: &str) -> Option<String> {
         ClientEvent::Health(health) => {
             eprintln!("tidegate: the server is {}", line::safe(&health.to_string()))
         }
-        ClientEvent::Disconnected(why) => return Some(format!("{url}: the server refused: {why}")),
+        ClientEvent::Disconnected(why) => return Some(refused(url, why)),
         _ => {}
     }
     None
+}
+
+fn refused(url: &str, why: &Why) -> String {
+    format!("{url}: the server refused: {why}")
 }
 
 fn tell_gap(name: &str, gap: &Gap) {
