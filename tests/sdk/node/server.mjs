@@ -132,7 +132,8 @@ export class Server {
 /** Below the ports that outgoing connections take, so that a restarted server finds its own free. */
 export async function freePort() {
   for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    // Above 10080, the last of the ports that fetch refuses.
+    const port = 10_100 + Math.floor(Math.random() * 19_900);
     const probe = createServer();
     try {
       await once(probe.listen(port, '127.0.0.1'), 'listening');
