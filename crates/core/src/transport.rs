@@ -4,6 +4,8 @@
 //! [`Outbox`](crate::outbox::Outbox) fills. Nothing here is cut by dropping a future, so nothing is lost by
 //! it.
 
+mod scratch;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +15,8 @@ use bytes::Bytes;
 
 use crate::Disconnect;
 use crate::outbox::{Batch, Framing};
+
+pub use scratch::Scratch;
 
 /// One end of an established connection.
 ///
@@ -225,8 +229,7 @@ pub struct Peer {
     /// Where it connects from.
     pub address: Option<SocketAddr>,
     /// The transport, as metrics and the application name it: `websocket`, `http_stream`, `sse`, `quic`,
-    /// `webtransport`, `memory`; with
-    /// `uni_` before it, where the peer only reads: `uni_websocket`.
+    /// `webtransport`, `memory`; with `uni_` before it, where the peer only reads: `uni_websocket`.
     pub transport: &'static str,
     /// The protocol chosen in the transport's own way: a WebSocket's subprotocol, QUIC's ALPN. Empty where
     /// none was.

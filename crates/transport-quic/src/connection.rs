@@ -1,4 +1,3 @@
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -10,7 +9,7 @@ use bytes::Bytes;
 use quinn::VarInt;
 use tidegate_core::Disconnect;
 use tidegate_core::outbox::{Batch, Framing};
-use tidegate_core::transport::{self, Manner, ReceiveError, Received, Track, TrackError};
+use tidegate_core::transport::{self, Manner, ReceiveError, Received, Scratch, Track, TrackError};
 use web_transport_quinn::Session;
 
 use crate::blocked::Blocked;
@@ -57,15 +56,8 @@ enum Link {
     Web(Box<Session>),
 }
 
-/// Bytes read at a time.
-const READ: usize = 16 * 1024;
 /// Reads without a whole message before the thread's other tasks get their turn.
 const READS: usize = 4;
-
-thread_local! {
-    /// Taken while it is used.
-    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-}
 
 impl QuicConnection {
     /// A native client's, with its control stream.
@@ -147,10 +139,10 @@ impl transport::Connection for QuicConnection {
         }
         let mut scratch = Scratch::take();
         for _ in 0..READS {
-            match ready!(self.recv.poll_read(cx, &mut scratch.0)) {
+            match ready!(self.recv.poll_read(cx, &mut scratch)) {
                 // Whatever ends the stream, the client has gone.
                 Ok(0) | Err(_) => return Poll::Ready(Ok(Received::Closed(None))),
-                Ok(read) => self.input.push(&scratch.0[..read]),
+                Ok(read) => self.input.push(&scratch[..read]),
             }
             if let Some(message) = self.input.next()? {
                 return Poll::Ready(Ok(Received::Message(message)));
@@ -243,7 +235,7 @@ impl transport::Connection for QuicConnection {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut scratch = Scratch::take();
         for _ in 0..READS {
-            if ready!(self.recv.poll_read(cx, &mut scratch.0)).unwrap_or(0) == 0 {
+            if ready!(self.recv.poll_read(cx, &mut scratch)).unwrap_or(0) == 0 {
                 return Poll::Ready(());
             }
         }
@@ -305,20 +297,5 @@ impl fmt::Debug for QuicConnection {
             .field("address", &self.connection().remote_address())
             .field("binary", &self.binary)
             .finish_non_exhaustive()
-    }
-}
-
-/// The thread's buffer, which goes back when this is dropped.
-struct Scratch(Box<[u8]>);
-
-impl Scratch {
-    fn take() -> Self {
-        Self(SCRATCH.take().unwrap_or_else(|| vec![0; READ].into()))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        SCRATCH.set(Some(std::mem::take(&mut self.0)));
     }
 }

@@ -1,7 +1,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -9,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use tidegate_core::Disconnect;
 use tidegate_core::outbox::{Batch, Framing};
-use tidegate_core::transport::{Connection, ReceiveError, Received};
+use tidegate_core::transport::{Connection, ReceiveError, Received, Scratch};
 
 use crate::decoder::Decoder;
 use crate::{Io, Options, encode};
@@ -29,16 +28,8 @@ pub struct WebSocket {
     decoder: Decoder,
 }
 
-/// Bytes read at a time: several of an SDK's frames, and small beside a thread's stack.
-const READ: usize = 16 * 1024;
 /// Reads without a whole message before the thread's other tasks get their turn.
 const READS: usize = 4;
-
-thread_local! {
-    /// Taken while it is used, so that a stream that polls another connection finds none, not a borrowed
-    /// one.
-    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-}
 
 impl WebSocket {
     /// A connection over `io`, which has been through the handshake, and which is set up as `options`
@@ -119,11 +110,11 @@ impl Connection for WebSocket {
         }
         let mut scratch = Scratch::take();
         for _ in 0..READS {
-            let read = ready!(self.io.poll_read(cx, &mut scratch.0))?;
+            let read = ready!(self.io.poll_read(cx, &mut scratch))?;
             if read == 0 {
                 return Poll::Ready(Ok(Received::Closed(None)));
             }
-            if let Some(received) = self.with(&mut scratch.0[..read])? {
+            if let Some(received) = self.with(&mut scratch[..read])? {
                 return Poll::Ready(Ok(received));
             }
         }
@@ -157,7 +148,7 @@ impl Connection for WebSocket {
         let mut scratch = Scratch::take();
         for _ in 0..READS {
             // An error is an end, too.
-            if ready!(self.io.poll_read(cx, &mut scratch.0)).unwrap_or(0) == 0 {
+            if ready!(self.io.poll_read(cx, &mut scratch)).unwrap_or(0) == 0 {
                 return Poll::Ready(());
             }
         }
@@ -179,20 +170,5 @@ impl fmt::Debug for WebSocket {
             .field("binary", &self.binary)
             .field("unfinished", &self.unfinished())
             .finish_non_exhaustive()
-    }
-}
-
-/// The thread's buffer, which goes back when this is dropped.
-struct Scratch(Box<[u8]>);
-
-impl Scratch {
-    fn take() -> Self {
-        Self(SCRATCH.take().unwrap_or_else(|| vec![0; READ].into()))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        SCRATCH.set(Some(std::mem::take(&mut self.0)));
     }
 }
