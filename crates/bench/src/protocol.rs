@@ -148,7 +148,6 @@ fn subscribe(id: u32, channel: &str) -> Command {
 }
 
 /// What a reply means that is no publication; `pong` is set when the server wants its pings answered.
-#[cold]
 fn heard(reply: Reply, pong: &mut bool) -> Option<Heard<'static>> {
     if let Some(error) = reply.error {
         return Some(Heard::Refused(format!("error {}: {}", error.code, error.message)));
@@ -164,6 +163,30 @@ fn heard(reply: Reply, pong: &mut bool) -> Option<Heard<'static>> {
         return Some(Heard::Published);
     }
     pushed(reply.push?)
+}
+
+/// Answers a ping, or says what messages mean that are no publications; `pong` is whether the server wants its
+/// pings answered.
+#[cold]
+fn other(
+    encoding: Encoding,
+    messages: &[u8],
+    pong: &mut bool,
+    out: &mut Outgoing,
+    hear: &mut dyn FnMut(Heard<'_>),
+) -> Result<(), String> {
+    let ping = encoding.ping();
+    if messages == ping {
+        if *pong {
+            out.message(&[&ping]);
+        }
+        return Ok(());
+    }
+    for reply in encoding.replies(messages) {
+        let reply = reply.map_err(|error| error.to_string())?;
+        heard(reply, pong).into_iter().for_each(&mut *hear);
+    }
+    Ok(())
 }
 
 /// What messages mean that stand on a subscription's own stream and are no publication.

@@ -25,26 +25,6 @@ impl Json {
         self.place = memchr::memmem::find(line, payload::MAGIC)?;
         Some(&line[self.place..])
     }
-
-    #[cold]
-    fn other(
-        &mut self,
-        line: &[u8],
-        out: &mut Outgoing,
-        hear: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), String> {
-        if line == PING {
-            if self.pong {
-                out.message(&[PING]);
-            }
-            return Ok(());
-        }
-        for reply in Encoding::Json.replies(line) {
-            let reply = reply.map_err(|error| error.to_string())?;
-            super::heard(reply, &mut self.pong).into_iter().for_each(&mut *hear);
-        }
-        Ok(())
-    }
 }
 
 impl Protocol for Json {
@@ -87,7 +67,7 @@ impl Protocol for Json {
             } else if line.starts_with(REPLY) && line.ends_with(PUBLISHED) {
                 hear(Heard::Published);
             } else if !line.is_empty() {
-                self.other(line, out, hear)?;
+                super::other(Encoding::Json, line, &mut self.pong, out, hear)?;
             }
         }
         Ok(bytes.len())
@@ -118,4 +98,3 @@ const PUB: &[u8] = br#"{"pub":"#;
 const REPLY: &[u8] = br#"{"id":"#;
 /// The end of a reply that says that a publication was taken.
 const PUBLISHED: &[u8] = br#""publish":{}}"#;
-const PING: &[u8] = b"{}";

@@ -11,28 +11,6 @@ pub(super) struct Protobuf {
     pong: bool,
 }
 
-impl Protobuf {
-    #[cold]
-    fn other(
-        &mut self,
-        message: &[u8],
-        out: &mut Outgoing,
-        hear: &mut dyn FnMut(Heard<'_>),
-    ) -> Result<(), String> {
-        if message == PING {
-            if self.pong {
-                out.message(&[PING]);
-            }
-            return Ok(());
-        }
-        for reply in Encoding::Protobuf.replies(message) {
-            let reply = reply.map_err(|error| error.to_string())?;
-            super::heard(reply, &mut self.pong).into_iter().for_each(&mut *hear);
-        }
-        Ok(())
-    }
-}
-
 impl Protocol for Protobuf {
     fn subprotocol(&self) -> Option<&'static str> {
         Some("centrifuge-protobuf")
@@ -90,7 +68,10 @@ impl Protocol for Protobuf {
             match publication.and_then(|publication| field(publication, DATA)) {
                 Some(payload) => hear(Heard::Payload(payload)),
                 // With its length, as it came.
-                None => self.other(&before[..before.len() - rest.len()], out, hear)?,
+                None => {
+                    let message = &before[..before.len() - rest.len()];
+                    super::other(Encoding::Protobuf, message, &mut self.pong, out, hear)?;
+                }
             }
         }
         Ok(bytes.len())
@@ -208,5 +189,4 @@ const FIXED_64: usize = 1;
 const LENGTH: usize = 2;
 const FIXED_32: usize = 5;
 
-const PING: &[u8] = &[0];
 const ANYTHING: &str = "Protobuf carries anything";
