@@ -7,9 +7,9 @@ import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { Centrifuge } from 'centrifuge';
-import { chromium } from 'playwright-core';
 import WebSocket from 'ws';
 
+import { launch } from './browser.mjs';
 import { connect, event, subscribe } from './sdk.mjs';
 import { Server } from './server.mjs';
 
@@ -30,10 +30,7 @@ before(async () => {
       channel: { without_namespace: { window_bytes: 8 << 20 } },
     },
   });
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
+  browser = await launch('--disable-quic');
 });
 
 after(async () => {

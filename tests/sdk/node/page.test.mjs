@@ -5,8 +5,8 @@ import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
-import { chromium } from 'playwright-core';
 
+import { launch } from './browser.mjs';
 import { Server } from './server.mjs';
 
 const channel = 'page-test';
@@ -16,19 +16,7 @@ let server;
 
 before(async () => {
   server = await Server.start({ args: ['--dev'] });
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  });
+  browser = await launch('--disable-quic');
 });
 
 after(async () => {

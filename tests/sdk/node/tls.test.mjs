@@ -10,9 +10,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { chromium } from 'playwright-core';
 import WebSocket from 'ws';
 
+import { launch } from './browser.mjs';
 import { certificate } from './certificate.mjs';
 import { connect, each, event, Inbox, subscribe } from './sdk.mjs';
 import { freePort, Server } from './server.mjs';
@@ -167,10 +167,7 @@ test('while clients are sent away, the internal port still answers', async (t) =
 
 test('the page works over TLS', async (t) => {
   const server = await Server.start(await options());
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking'],
-  });
+  const browser = await launch('--disable-quic');
   t.after(async () => {
     await browser.close();
     await server.stop();

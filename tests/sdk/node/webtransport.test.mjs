@@ -10,9 +10,9 @@ import { fileURLToPath } from 'node:url';
 
 import { Centrifuge as JsonClient } from 'centrifuge';
 import { Centrifuge as ProtobufClient } from 'centrifuge/build/protobuf';
-import { chromium } from 'playwright-core';
 import WebSocket from 'ws';
 
+import { launch } from './browser.mjs';
 import { connect, Inbox, subscribe } from './sdk.mjs';
 import { freePort, Server } from './server.mjs';
 
@@ -36,19 +36,7 @@ before(async () => {
     webtransport: { enabled: true },
     quic: { port: udp, tls: { enabled: true, cert_pem, key_pem } },
   };
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      '--headless',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1',
-    ],
-  });
+  browser = await launch('--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1');
 });
 
 after(async () => {
