@@ -5,6 +5,7 @@ mod handle;
 mod lanes;
 mod losses;
 mod rare;
+mod stall;
 #[cfg(all(test, not(loom)))]
 mod tests;
 mod tracks;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 
 use crate::call::{Call, Inquiry};
 use crate::log::{Behind, End, Log};
-use crate::{Backpressure, Disconnect, Health, Lag, Subscription, Verdict};
+use crate::{Backpressure, Disconnect, Health, Lag, SlimQueue, Subscription, Verdict};
 
 pub use batch::{Batch, Framing, HEADER};
 use batch::{Span, What};
@@ -30,7 +31,8 @@ pub(crate) use handle::{Shared, Wake};
 pub use lanes::Lane;
 use lanes::{Attached, Lanes};
 pub use losses::Loss;
-use rare::{Control, Rare};
+use rare::Rare;
+pub use stall::{Due, Stall};
 
 /// Everything that a connection is to write: its control lane, and a lane for each subscription.
 ///
@@ -73,7 +75,7 @@ pub struct Outbox {
     lanes: Lanes,
     /// What goes before the control lane: the latest state of something.
     first: Option<Box<Message>>,
-    control: Control,
+    control: SlimQueue<Message>,
     control_bytes: usize,
     /// Calls stay with the handle.
     calls_held: bool,
@@ -162,7 +164,7 @@ impl Outbox {
             limits: limits.into(),
             lanes: Lanes::default(),
             first: None,
-            control: Control::default(),
+            control: SlimQueue::new(),
             control_bytes: 0,
             calls_held: false,
             rare: None,
@@ -559,12 +561,6 @@ impl Outbox {
         for (_, _, message) in rare.deferred.extract_if(.., |(of, _, _)| *of == lane) {
             self.control.push_back(message);
         }
-    }
-
-    /// Gives back what a burst has left behind: an idle connection holds no buffer.
-    fn shrink(&mut self) {
-        self.control.clear();
-        self.shrink_rare();
     }
 }
 

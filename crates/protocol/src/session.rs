@@ -1,4 +1,3 @@
-mod actions;
 mod heartbeat;
 #[cfg(test)]
 mod tests;
@@ -13,13 +12,12 @@ use tidegate_core::outbox::Batch;
 use tidegate_core::protocol::{Action, Protocol, Push, Session};
 use tidegate_core::request::{Connected, Request, Response, Subscribed};
 use tidegate_core::transport::Peer;
-use tidegate_core::{Channel, ClientError, Health, Refusal, Subscription, filter};
+use tidegate_core::{Channel, ClientError, Health, Refusal, SlimQueue, Subscription, filter};
 
 use crate::code::Disconnect;
 use crate::message::{self, Command, Reply};
 use crate::subscription::{ChannelSubscription, recovered, write_tracked};
 use crate::{Encoding, convert};
-use actions::Actions;
 use heartbeat::Heartbeat;
 pub(crate) use unidirectional::bare;
 
@@ -121,7 +119,7 @@ struct CentrifugeSession {
     /// What is left of the frame that is being worked on.
     frame: Option<Bytes>,
     /// What to do before the next command.
-    actions: Actions,
+    actions: SlimQueue<Action>,
 }
 
 /// Where a session stands.
@@ -168,7 +166,7 @@ impl CentrifugeSession {
             notices: asks("tidegate_notices", "true"),
             state: State::New { until: now + options.stale_close_delay },
             frame: unidirectional::connect_in_query(peer),
-            actions: Actions::default(),
+            actions: SlimQueue::new(),
             options,
         }
     }

@@ -1,4 +1,3 @@
-mod chores;
 mod connecting;
 mod contained;
 mod ending;
@@ -20,25 +19,23 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tidegate_core::call::Call;
-use tidegate_core::outbox::{Event, Outbox};
+use tidegate_core::outbox::{Event, Outbox, Stall};
 use tidegate_core::protocol::{Action, Push, Session};
 use tidegate_core::registry::Registration;
 use tidegate_core::request::Request;
 use tidegate_core::transport::{Connection, Peer};
-use tidegate_core::{Client, Disconnect, Health, Permit};
+use tidegate_core::{Client, Disconnect, Health, Permit, SlimQueue};
 
 use crate::app::App;
 use crate::roster::Seat;
 use crate::time::now;
 use crate::wheel::Timer;
-use chores::Chores;
 use contained::caught;
 use prolonging::Life;
 use reading::{Ahead, Rate};
 use requests::Step;
 use subscriptions::Subscriptions;
 use times::Times;
-use writing::Stall;
 
 /// Serves one connection until it is gone: reads and does requests, writes what its outbox holds, and keeps
 /// its deadlines.
@@ -100,7 +97,7 @@ struct Driver<C> {
     /// What the application asks for next; the rest waits with the outbox.
     call: Option<Box<Call>>,
     /// What is to be told to others, in order, while the client goes on.
-    chores: Chores,
+    chores: SlimQueue<Chore>,
     io: C,
     session: Box<dyn Session>,
     /// A request that waits until the replies before it are on their way.
@@ -118,6 +115,9 @@ struct Driver<C> {
     _seat: Seat,
     _permit: Permit,
 }
+
+/// Something that is to be told to others.
+type Chore = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a connection does before others have their turn: the runtime's own budget does not count it.
 #[derive(Default)]
@@ -187,7 +187,7 @@ impl<C: Connection> Driver<C> {
             held: None,
             times: Times::new(app.started, now),
             work: None,
-            chores: Chores::default(),
+            chores: SlimQueue::new(),
             call: None,
             timer: Timer::new(&app.wheel),
             armed: None,
@@ -305,16 +305,16 @@ impl<C: Connection> Driver<C> {
             self.request(*request, now);
             return Ok(true);
         }
-        if let Some(chore) = self.chores.first() {
+        if let Some(chore) = self.chores.front_mut() {
             match caught(|| chore.as_mut().poll(cx)) {
                 Ok(Poll::Pending) => {}
                 Ok(Poll::Ready(())) => {
-                    self.chores.done();
+                    self.chores.pop_front();
                     return Ok(true);
                 }
                 Err(panic) => {
                     tracing::error!(client = self.id(), %panic, "a broker has panicked");
-                    self.chores.done();
+                    self.chores.pop_front();
                     return Ok(true);
                 }
             }
@@ -352,7 +352,7 @@ impl<C: Connection> Driver<C> {
         matches!(self.phase, Phase::Live)
             && !asked
             && !self.deaf
-            && self.chores.len() == 0
+            && self.chores.is_empty()
             && !self.is_prolonging()
             && !self.session.busy()
     }

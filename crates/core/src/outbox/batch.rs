@@ -110,13 +110,7 @@ impl Batch {
 
     /// Adds one message.
     pub fn message(&mut self, message: &Bytes) {
-        let mut header = [0; HEADER];
-        let written = (self.framing.header)(message.len(), &mut header);
-        self.buffer.extend_from_slice(&header[..written]);
-        self.len += written;
-        self.put(message);
-        self.buffer.extend_from_slice(self.framing.suffix);
-        self.len += self.framing.suffix.len();
+        self.joined(b"", message, 0..message.len());
     }
 
     /// Adds one message that is `head` and then this part of `body`.

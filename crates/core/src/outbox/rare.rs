@@ -5,34 +5,6 @@ use bytes::Bytes;
 use super::tracks::Tracks;
 use super::{Event, Lane, Loss, Message, Outbox};
 
-/// The messages of the control lane. Boxed while there are any.
-#[derive(Default)]
-#[expect(clippy::box_collection, reason = "an empty queue is 32 bytes of every connection, a box 8")]
-pub(super) struct Control(Option<Box<VecDeque<Message>>>);
-
-impl Control {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(|messages| messages.is_empty())
-    }
-
-    pub(super) fn push_back(&mut self, message: Message) {
-        self.0.get_or_insert_default().push_back(message);
-    }
-
-    pub(super) fn push_front(&mut self, message: Message) {
-        self.0.get_or_insert_default().push_front(message);
-    }
-
-    pub(super) fn pop_front(&mut self) -> Option<Message> {
-        self.0.as_mut()?.pop_front()
-    }
-
-    /// Drops the messages, and what held them.
-    pub(super) fn clear(&mut self) {
-        self.0 = None;
-    }
-}
-
 /// What an outbox holds at times, boxed while it does: an idle connection has none of it.
 #[derive(Default)]
 pub(super) struct Rare {
@@ -78,8 +50,8 @@ impl Outbox {
         self.rare.as_ref().map_or(0, |rare| rare.losses.iter().map(|loss| loss.publications).sum())
     }
 
-    /// Gives back what is not used any more.
-    pub(super) fn shrink_rare(&mut self) {
+    /// Gives back what a burst has left behind: an idle connection holds no buffer.
+    pub(super) fn shrink(&mut self) {
         self.rare = self.rare.take().filter(|rare| !rare.is_empty());
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::batch::{Batch, What};
+use super::stall::{Due, Stall};
 use super::{Lane, Outbox, Taken, Wake};
 use crate::log::End;
 use crate::transport::Track;
@@ -39,16 +40,6 @@ struct Laid {
     stall: Option<Stall>,
     /// Counted in [`Tracks::waiting`].
     waits: bool,
-}
-
-/// A track that takes nothing, or too little.
-#[derive(Clone, Copy)]
-struct Stall {
-    since: Instant,
-    /// When the policy was asked last, or when it took something after that.
-    judged: Instant,
-    /// What it has taken since, in bytes.
-    taken: usize,
 }
 
 /// What rings a lane, as a task's waker.
@@ -205,17 +196,9 @@ impl Outbox {
             laid.rest.push_front(part);
         }
         let blocked = taken < offered;
-        if let Some(stall) = &mut laid.stall
-            && taken > 0
-        {
-            stall.taken += taken;
-            stall.judged = now;
-            if !blocked || stall.taken >= enough {
-                laid.stall = None;
-            }
-        }
+        laid.stall.take_if(|stall| stall.progress(taken, !blocked, enough, now));
         if blocked {
-            laid.stall.get_or_insert(Stall { since: now, judged: now, taken: 0 });
+            laid.stall.get_or_insert_with(|| Stall::new(now));
         }
         let more = !laid.rest.is_empty();
         rare.tracks.note(lane);
@@ -269,18 +252,14 @@ impl Outbox {
         let mut due = Vec::new();
         for (lane, laid) in &mut tracks.all {
             let Some(stall) = &mut laid.stall else { continue };
-            let over = now >= stall.since + most;
-            if over || now >= stall.judged + every {
-                stall.judged = now;
-                due.push((*lane, now - stall.since, over));
-            }
+            due.push((*lane, stall.due(now, every, most)));
         }
-        for (lane, stalled, over) in due {
+        for (lane, due) in due {
             let Some(attached) = self.lanes.get(lane) else { continue };
-            if over {
-                self.end(lane, End::Behind(attached.behind()));
-            } else if !self.judge_lane(lane, stalled) {
-                return;
+            match due {
+                Due::End(_) => self.end(lane, End::Behind(attached.behind())),
+                Due::Judgement(stalled) if !self.judge_lane(lane, stalled) => return,
+                Due::Judgement(_) | Due::Nothing => {}
             }
         }
     }
@@ -289,6 +268,6 @@ impl Outbox {
     pub fn tracks_deadline(&self, every: Duration, most: Duration) -> Option<Instant> {
         let tracks = self.rare.as_ref().map(|rare| &rare.tracks).filter(|tracks| tracks.waiting > 0)?;
         let stalls = tracks.all.iter().filter_map(|(_, laid)| laid.stall);
-        stalls.map(|stall| (stall.judged + every).min(stall.since + most)).min()
+        stalls.map(|stall| stall.deadline(every, most)).min()
     }
 }

@@ -63,7 +63,7 @@ impl<C: Connection> Driver<C> {
         let work = self.work.take();
         if let Some(work) = work.filter(|_| std::mem::take(&mut self.greeting)) {
             // The others are of channels, and know their order among themselves.
-            self.chores.add_first(Box::pin(async move {
+            self.chores.push_front(Box::pin(async move {
                 work.await;
             }));
         }
@@ -145,7 +145,7 @@ impl<C: Connection> Driver<C> {
         tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "closed");
         let told = async {
             let channels = async {
-                for chore in chores.take() {
+                while let Some(chore) = chores.pop_front() {
                     contained(&client.id, "a broker", chore).await;
                 }
                 for Held { channel, known, .. } in held {

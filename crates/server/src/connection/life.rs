@@ -20,7 +20,7 @@ impl<C: Connection> Driver<C> {
         known.introduced = true;
         let (info, announced, present) = (known.info.clone(), known.announced, known.present);
         let (app, channel) = (self.app.clone(), channel.clone());
-        self.chores.add(Box::pin(async move {
+        self.chores.push_back(Box::pin(async move {
             let broker = app.hub.broker();
             let ttl = app.settings().presence_update_interval * 3;
             if present && let Err(error) = broker.add_presence(&channel, &info, ttl, now).await {
@@ -36,7 +36,7 @@ impl<C: Connection> Driver<C> {
     pub(super) fn forget(&mut self, held: Option<Held>) {
         let Some(Held { channel, known: Some(known), .. }) = held else { return };
         let app = self.app.clone();
-        self.chores.add(Box::pin(async move { forget(&app, &channel, *known).await }));
+        self.chores.push_back(Box::pin(async move { forget(&app, &channel, *known).await }));
     }
 
     /// Tells presence again, and ends subscriptions that have expired.
@@ -64,7 +64,7 @@ impl<C: Connection> Driver<C> {
         }
         if !present.is_empty() {
             let app = self.app.clone();
-            self.chores.add(Box::pin(async move {
+            self.chores.push_back(Box::pin(async move {
                 let ttl = app.settings().presence_update_interval * 3;
                 for (channel, info) in present {
                     if let Err(error) = app.hub.broker().add_presence(&channel, &info, ttl, now).await {

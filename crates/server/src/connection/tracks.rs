@@ -99,15 +99,7 @@ impl<C: Connection> Driver<C> {
         if self.outbox.has_begun(lane) {
             self.io.hasten_track(track);
         }
-        let meters = &self.app.meters;
-        meters.writes.add(1);
-        meters.bytes_out.add(taken as u64);
-        if done.delivered > 0 {
-            meters.delivered.add(done.delivered);
-        }
-        if done.missed > 0 {
-            meters.missed(&self.outbox.take_losses());
-        }
+        self.count(taken, done);
         Ok(stopped)
     }
 

@@ -2,22 +2,13 @@
 
 use std::cell::RefCell;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tidegate_core::Disconnect;
-use tidegate_core::outbox::{Batch, Fill};
+use tidegate_core::outbox::{Batch, Due, Fill, Stall, Taken};
 use tidegate_core::transport::Connection;
 
 use super::{Driver, WRITE_ERROR};
-
-/// A socket that takes nothing, or too little.
-pub(super) struct Stall {
-    since: Instant,
-    /// When the policies were asked last, or when it took something after that.
-    judged: Instant,
-    /// What it has taken since, in bytes.
-    taken: usize,
-}
 
 /// Bytes of one write: what a send buffer takes well, and what a cache keeps warm.
 pub(super) const ROOM: usize = 64 * 1024;
@@ -74,7 +65,7 @@ impl<C: Connection> Driver<C> {
                 Poll::Pending if self.stalled.is_none() => {
                     tracing::debug!(client = self.id(), "stalled");
                     self.app.meters.stalls.increment(1);
-                    self.stalled = Some(Box::new(Stall { since: now, judged: now, taken: 0 }));
+                    self.stalled = Some(Box::new(Stall::new(now)));
                 }
                 Poll::Pending => {}
             }
@@ -87,6 +78,12 @@ impl<C: Connection> Driver<C> {
             self.app.meters.control_taken(waited);
         }
         self.welcomed |= self.announced && self.outbox.control_is_empty();
+        self.count(taken, done);
+        Ok(())
+    }
+
+    /// Counts a write of so many bytes, and what it did.
+    pub(super) fn count(&mut self, taken: usize, done: Taken) {
         let meters = &self.app.meters;
         meters.writes.add(1);
         meters.bytes_out.add(taken as u64);
@@ -96,19 +93,14 @@ impl<C: Connection> Driver<C> {
         if done.missed > 0 {
             meters.missed(&self.outbox.take_losses());
         }
-        Ok(())
     }
 
-    /// A stall is over when the client has caught up, or has taken enough: a byte now and then is not enough.
+    /// Notes what a stalled client has taken: the `whole` batch, or a part.
     fn progress(&mut self, taken: usize, whole: bool, now: Instant) {
         let Some(stall) = &mut self.stalled else { return };
-        if taken == 0 {
-            return;
-        }
-        stall.taken += taken;
-        stall.judged = now;
-        if stall.taken >= self.app.settings().stalled_min_bytes || (whole && self.outbox.is_idle()) {
-            let after = now - stall.since;
+        let enough = self.app.settings().stalled_min_bytes;
+        if stall.progress(taken, whole && self.outbox.is_idle(), enough, now) {
+            let after = stall.lasted(now);
             self.stalled = None;
             tracing::debug!(client = self.id(), ?after, "resumed");
         }
@@ -116,26 +108,28 @@ impl<C: Connection> Driver<C> {
 
     /// Lets the policies judge a stalled client, or closes it.
     pub(super) fn judge_stall(&mut self, now: Instant) {
-        if self.outbox.has_tracks() {
-            let settings = self.app.settings();
-            self.outbox.judge_tracks(now, settings.write_timeout / 2, settings.stalled_close_delay);
+        if self.stalled.is_none() && !self.outbox.has_tracks() {
+            return;
         }
-        let Some(stall) = &mut self.stalled else { return };
-        let settings = self.app.settings();
-        if now >= stall.since + settings.stalled_close_delay {
-            self.close(SLOW, now);
-        } else if now >= stall.judged + settings.write_timeout / 2 {
-            // Twice in that time, so that nobody who falls behind meanwhile is judged later than that.
-            stall.judged = now;
-            let stalled = now - stall.since;
-            self.outbox.judge(stalled);
+        let (every, most) = self.stall_times();
+        self.outbox.judge_tracks(now, every, most);
+        match self.stalled.as_mut().map(|stall| stall.due(now, every, most)) {
+            Some(Due::End(_)) => self.close(SLOW, now),
+            Some(Due::Judgement(stalled)) => self.outbox.judge(stalled),
+            Some(Due::Nothing) | None => {}
         }
     }
 
     pub(super) fn stall_deadline(&self) -> Option<Instant> {
-        let settings = self.app.settings();
-        let (every, most) = (settings.write_timeout / 2, settings.stalled_close_delay);
-        let stalled = self.stalled.as_ref().map(|stall| (stall.judged + every).min(stall.since + most));
+        let (every, most) = self.stall_times();
+        let stalled = self.stalled.as_ref().map(|stall| stall.deadline(every, most));
         stalled.into_iter().chain(self.outbox.tracks_deadline(every, most)).min()
+    }
+
+    /// How often the policies judge who is stalled, and how long a stall may last.
+    fn stall_times(&self) -> (Duration, Duration) {
+        let settings = self.app.settings();
+        // Twice in its time, so that nobody who falls behind meanwhile is judged later than that.
+        (settings.write_timeout / 2, settings.stalled_close_delay)
     }
 }
