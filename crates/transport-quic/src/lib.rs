@@ -11,6 +11,7 @@ mod input;
 mod knock;
 mod listener;
 mod options;
+mod runtime;
 mod socket;
 mod stream;
 mod tls;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, ServerConfig};
 use tidegate_core::transport::Listener;
 
 use crate::knock::Knock;
+use crate::runtime::PortRuntime;
 use crate::tls::{config, crypto};
 use crate::{Identity, Options, socket};
 
@@ -41,7 +42,8 @@ impl QuicListener {
         let config = config(crypto(identity, &options)?, &options)?;
         let socket = socket::bind(address, options.socket_buffer)?;
         let server = Some(config.clone());
-        let endpoint = Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(TokioRuntime))?;
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(PortRuntime::default()))?;
         Ok(Self { endpoint, config, options: Arc::new(options), pending: Arc::default() })
     }
 
