@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quinn::{Endpoint, EndpointConfig, ServerConfig};
+use quinn_proto::RandomConnectionIdGenerator;
 use tidegate_core::transport::Listener;
+use tokio::task::yield_now;
 
 use crate::knock::Knock;
 use crate::runtime::PortRuntime;
@@ -33,6 +35,12 @@ pub struct Renewal {
 /// answers, and no longer for those who do not.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Clients that are told to prove their address before other tasks have their turn.
+const SENT_BACK: usize = 16;
+
+/// Bytes of a connection's ids, all random.
+const ID_BYTES: usize = 8;
+
 impl QuicListener {
     /// Listens on `address`; port 0 is one that is free. Must be called within a tokio runtime.
     ///
@@ -42,8 +50,11 @@ impl QuicListener {
         let config = config(crypto(identity, &options)?, &options)?;
         let socket = socket::bind(address, options.socket_buffer)?;
         let server = Some(config.clone());
-        let endpoint =
-            Endpoint::new(EndpointConfig::default(), server, socket, Arc::new(PortRuntime::default()))?;
+        let mut port = EndpointConfig::default();
+        // quinn's own ids have 24 random bits, and one that a Retry names may be some connection's: its client would
+        // never be answered. Of 5,000 who come at once that would be a few.
+        port.cid_generator(|| Box::new(RandomConnectionIdGenerator::new(ID_BYTES)));
+        let endpoint = Endpoint::new(port, server, socket, Arc::new(PortRuntime::default()))?;
         Ok(Self { endpoint, config, options: Arc::new(options), pending: Arc::default() })
     }
 
@@ -80,12 +91,18 @@ impl Listener for QuicListener {
     type Incoming = Knock;
 
     async fn accept(&mut self) -> Option<Knock> {
+        let mut sent_back = 0;
         loop {
             let incoming = self.endpoint.accept().await?;
             let crowded = self.pending.load(Ordering::Relaxed) >= self.options.retry_threshold;
             if crowded && !incoming.remote_address_validated() && incoming.may_retry() {
                 // It cannot fail: that it may was asked.
                 let _ = incoming.retry();
+                sent_back += 1;
+                if sent_back % SENT_BACK == 0 {
+                    // Where thousands come at once, the port is read meanwhile.
+                    yield_now().await;
+                }
                 continue;
             }
             return Some(Knock::new(incoming, self.options.clone(), &self.pending));

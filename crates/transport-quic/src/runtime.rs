@@ -4,28 +4,33 @@ use std::future::Future;
 use std::io;
 use std::net::UdpSocket;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, TokioRuntime};
 
-/// Tokio, as quinn uses it, but that the task which reads a port's packets reads more of them in its turn.
+/// Tokio, as quinn uses it, but that a port's packets are read before what they bring is done.
 ///
-/// That task gives up its turn after 50 µs of reading. Of the packets that a port gets most acknowledge what its
+/// The task that reads them gives up its turn after 50 µs. Of the packets that a port gets most acknowledge what its
 /// connections have sent; where thousands of those wait, it would take all tasks' turns many times until it comes
-/// to a publication, and each would be delivered alone.
+/// to a publication, and each would be delivered alone. So it has many turns in one here. Where thousands of clients
+/// come at once, all tasks' turns take longer than the socket's buffer can hold what comes meanwhile. So
+/// connections, after their turns, let it read on.
 #[derive(Debug, Default)]
 pub(crate) struct PortRuntime {
-    /// The first task is the one that reads.
-    reads: AtomicBool,
+    /// The task that reads: the first that is spawned.
+    reader: OnceLock<Arc<Reader>>,
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How often the task that reads has its turn before others have theirs: for 0.8 ms at most.
 const READS: usize = 16;
+/// Turns of connections before it reads on, if it has not come to the end. In a handshake such a turn takes some
+/// hundred microseconds.
+const TURNS: usize = 4;
 
 impl Runtime for PortRuntime {
     fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
@@ -33,11 +38,13 @@ impl Runtime for PortRuntime {
     }
 
     fn spawn(&self, task: Task) {
-        if self.reads.swap(true, Ordering::Relaxed) {
-            TokioRuntime.spawn(task);
-        } else {
-            TokioRuntime.spawn(Box::pin(Reader { task, more: None }));
-        }
+        let mut first = Some(task);
+        let reader = self.reader.get_or_init(|| Arc::new(Reader::new(first.take())));
+        let reader = reader.clone();
+        TokioRuntime.spawn(match first {
+            None => Box::pin(Reading(reader)),
+            Some(task) => Box::pin(Connected { task, reader }),
+        });
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
@@ -49,40 +56,61 @@ impl Runtime for PortRuntime {
     }
 }
 
-/// The task that reads.
+/// The task that reads, whoever lets it.
 struct Reader {
-    task: Task,
-    more: Option<(Arc<More>, Waker)>,
+    /// `None` when it has ended.
+    task: Mutex<Option<Task>>,
+    more: Arc<More>,
+    waker: Waker,
+    /// Turns of connections.
+    turns: AtomicUsize,
 }
 
-/// Whether it was woken since its turn began, which it does itself where there is more to be read.
+/// Whether the task was woken since its turn began, which it does itself where there is more to be read.
+#[derive(Debug, Default)]
 struct More {
     woken: AtomicBool,
-    reader: Waker,
+    /// Wakes [`Reading`].
+    reading: OnceLock<Waker>,
 }
 
-impl Future for Reader {
-    type Output = ();
+impl Reader {
+    fn new(task: Option<Task>) -> Self {
+        let more = Arc::<More>::default();
+        Self { task: Mutex::new(task), waker: Waker::from(more.clone()), more, turns: AtomicUsize::new(0) }
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { task, more } = &mut *self;
-        if more.as_ref().is_none_or(|(more, _)| !more.reader.will_wake(cx.waker())) {
-            let new = Arc::new(More { woken: AtomicBool::new(false), reader: cx.waker().clone() });
-            *more = Some((new.clone(), Waker::from(new)));
-        }
-        let Some((more, waker)) = more else { return Poll::Pending };
-        let mut cx = Context::from_waker(waker);
+    /// Reads; ready when nothing will ever come.
+    fn read(&self) -> Poll<()> {
+        let mut task = match self.task.try_lock() {
+            Ok(task) => task,
+            Err(TryLockError::Poisoned(task)) => task.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                // Another thread reads, and may not have seen what this one was woken for.
+                self.more.wake_by_ref();
+                return Poll::Pending;
+            }
+        };
         for _ in 0..READS {
-            more.woken.store(false, Ordering::Release);
-            if task.as_mut().poll(&mut cx).is_ready() {
+            self.more.woken.store(false, Ordering::Release);
+            let Some(reading) = task.as_mut() else { return Poll::Ready(()) };
+            if reading.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready() {
+                *task = None;
+                self.more.wake_by_ref();
                 return Poll::Ready(());
             }
-            if !more.woken.load(Ordering::Acquire) {
+            if !self.more.woken.load(Ordering::Acquire) {
                 break;
             }
         }
-        // If it was woken, so was this.
+        // If it was woken, so was `Reading`.
         Poll::Pending
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("more", &self.more).finish_non_exhaustive()
     }
 }
 
@@ -93,7 +121,42 @@ impl Wake for More {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::Release);
-        self.reader.wake_by_ref();
+        if let Some(reading) = self.reading.get() {
+            reading.wake_by_ref();
+        }
+    }
+}
+
+/// The reader's own turns.
+struct Reading(Arc<Reader>);
+
+impl Future for Reading {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // A task has one waker for all of its life.
+        self.0.more.reading.get_or_init(|| cx.waker().clone());
+        self.0.read()
+    }
+}
+
+/// A connection's task.
+struct Connected {
+    task: Task,
+    reader: Arc<Reader>,
+}
+
+impl Future for Connected {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let done = self.task.as_mut().poll(cx);
+        let Reader { more, turns, .. } = &*self.reader;
+        if more.woken.load(Ordering::Relaxed) && turns.fetch_add(1, Ordering::Relaxed) % TURNS == TURNS - 1 {
+            // Whether it has ended is for `Reading` to say.
+            let _ = self.reader.read();
+        }
+        done
     }
 }
 

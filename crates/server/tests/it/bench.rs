@@ -108,4 +108,8 @@ fn every_delivery_is_counted_over_quic_and_over_tls() {
     let idle =
         server.bench(&format!("idle --connections 20 --channels 5 --settle 0s --duration 100ms {by_file}"));
     assert_eq!((&idle["ended"], &idle["setup"]["clients"]), (&0.into(), &20.into()), "{idle}");
+    // More than may be in their handshakes without proving their address.
+    let crowd = "--connections 700 --connecting 700 --timeout 60s --settle 0s --duration 100ms";
+    let all = server.bench(&format!("idle {crowd} {by_file}"));
+    assert_eq!((&all["ended"], &all["setup"]["clients"]), (&0.into(), &700.into()), "{all}");
 }
