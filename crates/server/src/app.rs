@@ -3,7 +3,6 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use tidegate_core::broker::{PublishOptions, Published};
 use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication, outbox};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -11,6 +10,7 @@ use crate::handle::{Node, PublishError};
 use crate::http::Sessions;
 use crate::ids::Ids;
 use crate::meters::Meters;
+use crate::ranks::Ranks;
 use crate::roster::Roster;
 use crate::server::Shutdown;
 use crate::settings::Settings;
@@ -34,8 +34,8 @@ pub(crate) struct App {
     pub(crate) meters: Meters,
     /// Every connection's task: the server ends after the last one.
     pub(crate) tasks: TaskTracker,
-    /// Turns of those that clean up behind connections.
-    pub(crate) leaving: Semaphore,
+    /// Turns of those that have just come, and of those that clean up behind connections.
+    pub(crate) ranks: Ranks,
     /// Connections that are found by their session.
     pub(crate) sessions: Arc<Sessions>,
     /// Every open connection.

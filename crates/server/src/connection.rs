@@ -27,6 +27,7 @@ use tidegate_core::transport::{Connection, Peer};
 use tidegate_core::{Client, Disconnect, Health, Permit, SlimQueue};
 
 use crate::app::App;
+use crate::ranks::Newcomer;
 use crate::roster::Seat;
 use crate::time::now;
 use crate::wheel::Timer;
@@ -68,6 +69,8 @@ struct Driver<C> {
     app: Arc<App>,
     /// When the timer was set to ring.
     armed: Option<Instant>,
+    /// That it comes, until its connect request has been granted.
+    coming: Option<Box<Newcomer>>,
     /// Nothing is being done, asked or held, and the session has nothing to do until something comes: only
     /// the socket and the outbox need to be looked at. What a delivery does not need is not touched.
     resting: bool,
@@ -192,6 +195,7 @@ impl<C: Connection> Driver<C> {
             timer: Timer::new(&app.wheel),
             armed: None,
             resting: false,
+            coming: Some(Box::new(Newcomer::new(app.clone()))),
             deaf: false,
             ahead: None,
             unfinished: None,
@@ -233,6 +237,9 @@ impl<C: Connection> Driver<C> {
     /// One turn; an error is the end, too, met on the way.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Poll<Disconnect>, Disconnect> {
         let now = now();
+        if self.coming.as_mut().is_some_and(|coming| coming.poll_turn(cx).is_pending()) {
+            return Ok(Poll::Pending);
+        }
         let mut turn = Turn::default();
         // The timer is set to the first of all deadlines: before that, none is due.
         if self.armed.is_none_or(|at| at <= now) {

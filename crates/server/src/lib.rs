@@ -15,6 +15,7 @@ mod open;
 pub mod page;
 mod payload;
 mod proxy;
+mod ranks;
 mod roster;
 mod rules;
 mod server;

@@ -21,6 +21,7 @@ use crate::handle::{Handle, Node};
 use crate::http::{Port, Routes};
 use crate::ids::Ids;
 use crate::meters::Meters;
+use crate::ranks::Ranks;
 use crate::settings::Settings;
 use crate::takeover::Takeovers;
 use crate::wheel::{TICK, Wheel};
@@ -87,9 +88,6 @@ pub struct Builder {
     seed: Option<u64>,
 }
 
-/// Connections that are cleaned up behind at a time, as far as that is done without waiting. 16: some 500 µs.
-const LEAVING: usize = 16;
-
 /// Bytes that all windows of a node hold together, unless said otherwise. 256 MiB.
 const MEMORY_LIMIT: usize = 256 << 20;
 
@@ -131,6 +129,10 @@ impl Server {
             async move { hub.run().await }
         }));
         tasks.spawn(until(upkeep.clone(), sweep(app.clone())));
+        tasks.spawn(until(upkeep.clone(), {
+            let app = app.clone();
+            async move { app.ranks.run().await }
+        }));
         for front in fronts {
             tasks.spawn(front(app.clone(), stop.clone()));
         }
@@ -271,7 +273,7 @@ impl Builder {
             wheel: Wheel::new(tokio::time::Instant::now().into_std()),
             meters: Meters::new(),
             tasks: TaskTracker::new(),
-            leaving: Semaphore::new(LEAVING),
+            ranks: Ranks::default(),
             draining: AtomicBool::new(false),
             sessions: Arc::default(),
             roster: Arc::default(),

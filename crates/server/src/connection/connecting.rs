@@ -131,6 +131,7 @@ impl<C: Connection> Driver<C> {
             self.app.meters.connected(self.times.life(self.app.started, now));
             self.begin_reading(connecting.made, now);
             self.announced = true;
+            self.coming = None;
             self.tell_health();
             let (app, before) = (self.app.clone(), connecting.before);
             self.greeting = true;

@@ -103,7 +103,8 @@ impl<C: Connection> Driver<C> {
         // Thousands may go at once: those who stay have their turns between a few of them each time. What waits
         // for brokers and hooks is no part of it.
         let app = self.app.clone();
-        let turn = app.leaving.acquire().await;
+        self.coming = None;
+        app.ranks.turn().await;
         let now = now();
         let closing = match &self.phase {
             Phase::Closing(_, until) | Phase::Waiting(_, until) => {
@@ -140,7 +141,6 @@ impl<C: Connection> Driver<C> {
         // The socket, and what is large: a place is given back when its memory is free.
         drop((io, session));
         outbox.discard();
-        drop(turn);
         let Some(client) = client else { return };
         tracing::debug!(client = %client.id, code = why.code, reason = %why.reason, "closed");
         let told = async {

@@ -22,6 +22,7 @@ use tower_service::Service;
 use super::places::{Asking, Crowded, Place, Places};
 use super::{Port, Routes, Tls};
 use crate::app::App;
+use crate::ranks::{Newcomer, all_others};
 use crate::time::now;
 
 /// Most bytes of a request's headers, and of what is buffered of its body.
@@ -65,13 +66,14 @@ struct Shared {
     routes: Routes,
     places: Arc<Places>,
     stop: CancellationToken,
+    app: Arc<App>,
 }
 
 /// Serves `routes` on `port` until told to stop, and returns when the last request is answered.
 pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: CancellationToken) {
     let Port { listener, tls } = port;
     let places = Places::new(app.settings().http.clone());
-    let shared = Shared { tls, routes, places: places.clone(), stop: stop.clone() };
+    let shared = Shared { tls, routes, places: places.clone(), stop: stop.clone(), app: app.clone() };
     let tasks = TaskTracker::new();
     let mut acceptor = Acceptor::new(listener);
     let mut accepted = 0;
@@ -84,7 +86,7 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
         if accepted % ACCEPTS == 0 {
             // A fleet that comes back at once is let in at the pace at which it is served: whoever is there
             // already has a turn between two of its ranks.
-            yield_now().await;
+            all_others().await;
         }
         match enter(&places, &app, address.ip()).await {
             Ok(place) => {
@@ -146,6 +148,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, place: Arc<Place>, s
         () = shared.stop.cancelled() => return,
         () = tokio::time::sleep(idle_timeout) => return,
     }
+    Newcomer::new(shared.app.clone()).turn().await;
     // Boxed, like all that follows: a peer that says nothing costs neither buffers nor room for them.
     let Some(tls) = shared.tls.clone() else {
         return Box::pin(requests(stream, address, place, shared)).await;
