@@ -1,7 +1,7 @@
 //! What the process logs, and where to.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,7 +41,10 @@ impl Log {
         let layer = fmt::layer().with_writer(writer);
         let layer = match options.format {
             LogFormat::Json => layer.json().flatten_event(true).boxed(),
-            LogFormat::Text if file.is_some() => layer.with_ansi(false).boxed(),
+            // Colours are for terminals: files, journals and collectors take them for text.
+            LogFormat::Text if file.is_some() || !io::stderr().is_terminal() => {
+                layer.with_ansi(false).boxed()
+            }
             LogFormat::Text => layer.boxed(),
         };
         tracing_subscriber::registry().with(filter).with(layer).try_init()?;

@@ -92,6 +92,11 @@ def test_disconnect_with_a_code_of_the_user(cent, client):
     assert client.closed() == (4501, "go away")
 
 
+def test_disconnect_without_a_word(cent, client):
+    cent.disconnect(DisconnectRequest(user=USER, client=client.id, disconnect=Disconnect(code=3000, reason="gone")))
+    assert client.ended() == b""
+
+
 def test_disconnect_but_those_on_the_white_list(cent, server, client):
     with Wire.connected(server) as other:
         cent.disconnect(DisconnectRequest(user=USER, whitelist=[client.id]))

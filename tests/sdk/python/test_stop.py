@@ -1,7 +1,6 @@
 """How the process stops, by signals."""
 
 import json
-import re
 import signal
 import time
 
@@ -74,7 +73,8 @@ def test_who_does_not_read_is_cut_off_at_the_timeout():
         stopping(server)
         assert ended(server) == 0, server.log()
         assert 1.9 < time.monotonic() - since < 15
-        assert "cut=1" in re.sub(r"\x1b\[[0-9;]*m", "", server.log())
+        # Where it is no terminal that reads, there are no colours between the words.
+        assert "cut=1" in server.log()
     server.halted()
 
 

@@ -121,6 +121,10 @@ class Wire:
             if opcode == CLOSE:
                 return int.from_bytes(payload[:2], "big"), payload[2:].decode()
 
+    def ended(self):
+        """Waits for the end of TCP; the bytes before it."""
+        return self._stream.read()
+
     def _exactly(self, count):
         got = self._stream.read(count)
         assert len(got) == count, f"the server closed TCP; expected {count} bytes, got {got!r}"

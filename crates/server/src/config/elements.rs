@@ -142,7 +142,10 @@ impl Layers {
                 let setting = self.settings.get_mut(list.name).expect("a list with elements was set");
                 let tables = setting.value.as_array_mut().expect("the kind accepts only lists");
                 let table = tables[index].as_object_mut().expect("the kind accepts only lists of tables");
-                insert(table, &key.name[base.len()..], value);
+                let relative = &key.name[base.len()..];
+                insert(table, relative, value);
+                let path = format!("{}[{index}].{relative}", list.name);
+                setting.variables.insert(path, variable.name.to_owned());
             }
             Err(Mismatch(expected)) => {
                 let shown = !key.is_secret() && key.kind.is_short();

@@ -32,6 +32,22 @@ pub(super) struct Variable<'a> {
 pub(super) struct Setting {
     pub(super) value: Value,
     pub(super) origin: Origin,
+    /// The variables that set keys of its elements, by `list[index].key`.
+    pub(super) variables: BTreeMap<String, String>,
+}
+
+impl Setting {
+    fn new(value: Value, origin: Origin) -> Self {
+        Self { value, origin, variables: BTreeMap::new() }
+    }
+
+    /// How a message names `key`, which is this setting's or one of an element.
+    pub(super) fn place(&self, key: &str) -> String {
+        match self.variables.get(key) {
+            Some(variable) => format!("environment: {variable}"),
+            None => self.origin.place(key),
+        }
+    }
 }
 
 /// Where a value came from.
@@ -199,10 +215,10 @@ impl Layers {
             (Ok(value), Kind::Tables(Element::Named(base))) => {
                 let items = value.as_array().map_or(&[][..], Vec::as_slice);
                 let value = self.tables(key.name, base, items, &origin);
-                self.settings.insert(key.name, Setting { value, origin });
+                self.settings.insert(key.name, Setting::new(value, origin));
             }
             (Ok(value), _) => {
-                self.settings.insert(key.name, Setting { value, origin });
+                self.settings.insert(key.name, Setting::new(value, origin));
             }
             (Err(Mismatch(expected)), kind) => {
                 let shown = !key.is_secret() && kind.is_short();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::duration;
 use super::keys::{self, Key, Status};
 use super::kind::{self, Element, Kind};
-use super::layers::{Layers, Origin};
+use super::layers::Layers;
 use super::problem::Problem;
 use super::transforms::{Target, ToDisconnect, ToResponse, Transform};
 
@@ -13,11 +13,11 @@ use super::transforms::{Target, ToDisconnect, ToResponse, Transform};
 pub(super) fn check_support(layers: &mut Layers) {
     let (mut problems, mut warnings) = (Vec::new(), Vec::new());
     for (key, setting) in layers.settings() {
-        let mut report = |key: &Key, path: &str, value: &Value, origin: &Origin| {
+        let mut report = |key: &Key, path: &str, value: &Value| {
             if key.status == Status::Implemented || *value == key.default {
                 return;
             }
-            let place = origin.place(path);
+            let place = setting.place(path);
             match consequence(key.name, value) {
                 Some(consequence) => {
                     problems.push(Problem::Unsupported { place, found: kind::describe(value), consequence });
@@ -26,14 +26,14 @@ pub(super) fn check_support(layers: &mut Layers) {
                     .push(format!("{place} is set, but this version does not implement it; it is ignored")),
             }
         };
-        report(key, key.name, &setting.value, &setting.origin);
+        report(key, key.name, &setting.value);
         let Kind::Tables(Element::Named(base)) = key.kind else { continue };
         for (index, table) in setting.value.as_array().into_iter().flatten().enumerate() {
             for key_of_table in keys::below(base) {
                 let relative = &key_of_table.name[base.len()..];
                 if let Some(value) = table.pointer(&format!("/{}", relative.replace('.', "/"))) {
                     let path = format!("{}[{index}].{relative}", key.name);
-                    report(key_of_table, &path, value, &setting.origin);
+                    report(key_of_table, &path, value);
                 }
             }
         }

@@ -11,7 +11,7 @@ use tidegate_core::transport::Connection;
 use super::contained::contained;
 use super::life::forget;
 use super::subscriptions::Held;
-use super::{Driver, Phase};
+use super::{CLOSED, Driver, Phase};
 use crate::app::App;
 use crate::time::now;
 
@@ -33,10 +33,16 @@ impl<C: Connection> Driver<C> {
         self.app.meters.missed(&self.outbox.take_losses());
         self.subscriptions.detach(&mut self.outbox);
         self.close_tracks(why.code);
-        if let Some(push) = self.session.push(Push::Disconnect(&why)) {
-            self.outbox.reply(push, None);
+        if why.code == CLOSED.code {
+            // The code of a connection that is just gone. Said to an SDK, it would be another reason than a broken one.
+            self.wind_up();
+            drop(self.io.farewell(&why));
+        } else {
+            if let Some(push) = self.session.push(Push::Disconnect(&why)) {
+                self.outbox.reply(push, None);
+            }
+            self.farewell(&why);
         }
-        self.farewell(&why);
         self.phase = Phase::Closing(Box::new(why), now + self.app.settings().close_timeout);
     }
 
@@ -47,15 +53,20 @@ impl<C: Connection> Driver<C> {
 
     /// Says the last words, after which nothing more is begun.
     pub(super) fn farewell(&mut self, why: &Disconnect) {
+        self.wind_up();
+        let farewell = self.io.farewell(why);
+        if !farewell.is_empty() {
+            self.outbox.framed(farewell);
+        }
+    }
+
+    /// Begins nothing more, and cancels what nobody waits for any longer.
+    fn wind_up(&mut self) {
         self.held = None;
         self.ahead = None;
         self.keep_greeting();
         self.stop_prolonging();
         self.call = None;
-        let farewell = self.io.farewell(why);
-        if !farewell.is_empty() {
-            self.outbox.framed(farewell);
-        }
     }
 
     /// Cancels the work; but what tells the application of the client goes on: it is to know whose end comes.

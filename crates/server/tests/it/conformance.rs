@@ -234,6 +234,20 @@ async fn the_server_ends_a_subscription_and_the_connection() {
 }
 
 #[tokio::test]
+async fn code_3000_is_an_end_without_a_word() {
+    for way in Way::ALL {
+        let stage = Stage::open(Rules::default(), |b| b);
+        let mut ada = stage.client(way, "ada").await;
+        let me = Target { user: "ada".into(), ..Target::default() };
+        stage.site.handle.disconnect(&me, Some(Disconnect::new(3000, "come again")));
+        // Only where the transport itself cannot end without a code there is one.
+        let end = if matches!(way, Way::Memory | Way::WebSocket) { "end" } else { "end 3000 come again" };
+        assert_eq!(ada.hear().await, end, "{way:?}");
+        stage.end().await;
+    }
+}
+
+#[tokio::test]
 async fn nonsense_is_a_bad_request() {
     for way in Way::ALL {
         let stage = Stage::open(Rules::default(), |b| b);

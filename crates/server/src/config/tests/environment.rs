@@ -80,6 +80,38 @@ fn what_is_about_no_element_is_named() {
 }
 
 #[test]
+fn what_is_not_implemented_of_an_element_is_named_as_it_was_written() {
+    let namespaces =
+        "a.json\n{\"channel\":{\"namespaces\":[{\"name\":\"chat\",\"subscription_type\":\"map\"}]}}";
+    check(
+        namespaces,
+        &["TIDEGATE_CHANNEL_NAMESPACES_CHAT_MAP_MODE=recoverable"],
+        &[],
+        "
+        a.json: channel.namespaces[0].subscription_type is set, but this version does not implement it; it is ignored
+        environment: TIDEGATE_CHANNEL_NAMESPACES_CHAT_MAP_MODE is set, but this version does not implement it; it is ignored
+        ",
+    );
+    check(
+        "",
+        &["TIDEGATE_CHANNEL_NAMESPACES=news chat", "TIDEGATE_CHANNEL_NAMESPACES_CHAT_MAP_PUBLISH_PROXY_ENABLED=true"],
+        &[],
+        "
+        environment: TIDEGATE_CHANNEL_NAMESPACES_CHAT_MAP_PUBLISH_PROXY_ENABLED is true, which this version does not implement; ignoring it would mean that the proxy is not asked
+        ",
+    );
+    // Another's list has elements of its own.
+    check(
+        "",
+        &["TIDEGATE_CHANNEL_NAMESPACES=news", "TIDEGATE_CHANNEL_NAMESPACES_NEWS_SUBSCRIPTION_TYPE=map"],
+        &[r#"channel.namespaces=[{"name":"news","subscription_type":"map"}]"#],
+        "
+        flags: --channel.namespaces[0].subscription_type is set, but this version does not implement it; it is ignored
+        ",
+    );
+}
+
+#[test]
 fn variables_of_v6_are_taken_too() {
     fn keys(config: &Config) -> (bool, u16) {
         (config.client.insecure, config.http_server.port)
