@@ -70,7 +70,7 @@ struct Driver<C> {
     /// When the timer was set to ring.
     armed: Option<Instant>,
     /// That it comes, until its connect request has been granted.
-    coming: Option<Box<Newcomer>>,
+    coming: Option<Box<Coming>>,
     /// Nothing is being done, asked or held, and the session has nothing to do until something comes: only
     /// the socket and the outbox need to be looked at. What a delivery does not need is not touched.
     resting: bool,
@@ -105,8 +105,6 @@ struct Driver<C> {
     session: Box<dyn Session>,
     /// A request that waits until the replies before it are on their way.
     held: Option<Box<Request>>,
-    /// Kept until the connect request has been answered.
-    peer: Option<Box<Peer>>,
     client: Option<Arc<Client>>,
     registration: Option<Registration>,
     subscriptions: Subscriptions,
@@ -117,6 +115,13 @@ struct Driver<C> {
     life: Option<Box<Life>>,
     _seat: Seat,
     _permit: Permit,
+}
+
+/// What a connection has that comes.
+struct Coming {
+    turn: Newcomer,
+    /// Kept until it asks to connect.
+    peer: Option<Box<Peer>>,
 }
 
 /// Something that is to be told to others.
@@ -178,7 +183,6 @@ impl<C: Connection> Driver<C> {
             outbox,
             session,
             io,
-            peer: Some(Box::new(peer)),
             client: None,
             registration: None,
             announced: false,
@@ -195,7 +199,7 @@ impl<C: Connection> Driver<C> {
             timer: Timer::new(&app.wheel),
             armed: None,
             resting: false,
-            coming: Some(Box::new(Newcomer::new(app.clone()))),
+            coming: Some(Box::new(Coming { turn: Newcomer::new(app.clone()), peer: Some(Box::new(peer)) })),
             deaf: false,
             ahead: None,
             unfinished: None,
@@ -237,7 +241,7 @@ impl<C: Connection> Driver<C> {
     /// One turn; an error is the end, too, met on the way.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Poll<Disconnect>, Disconnect> {
         let now = now();
-        if self.coming.as_mut().is_some_and(|coming| coming.poll_turn(cx).is_pending()) {
+        if self.coming.as_mut().is_some_and(|coming| coming.turn.poll_turn(cx).is_pending()) {
             return Ok(Poll::Pending);
         }
         let mut turn = Turn::default();

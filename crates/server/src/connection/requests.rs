@@ -51,7 +51,7 @@ impl<C: Connection> Driver<C> {
         }
         match (request, self.client.clone()) {
             (Request::Connect(request), _) => {
-                let Some(peer) = self.peer.take() else {
+                let Some(peer) = self.coming.as_mut().and_then(|coming| coming.peer.take()) else {
                     return self.answer(Err(ClientError::BAD_REQUEST.into()), now);
                 };
                 if app.is_draining() || matches!(self.phase, Phase::Draining(_)) {
