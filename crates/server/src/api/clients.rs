@@ -15,9 +15,8 @@ use crate::handle::Target;
 /// Subscribes clients.
 #[derive(Deserialize)]
 pub(super) struct Subscribe {
-    /// The anonymous user is named by the empty text: one that is not there names nobody.
-    #[serde(default)]
-    user: Option<String>,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    user: String,
     #[serde(default, deserialize_with = "field::or_zero")]
     channel: String,
     #[serde(default, deserialize_with = "field::raw")]
@@ -44,10 +43,7 @@ impl Command for Subscribe {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
-        if self.user.is_none() && self.client.is_empty() && self.session.is_empty() {
-            return Err(bad_request("a user, a client or a session"));
-        }
-        let target = target(self.user.unwrap_or_default(), self.client, self.session);
+        let target = target(self.user, self.client, self.session);
         let channel = api.channel(&self.channel)?;
         // Asked only whether there is such a channel.
         api.channels.publish_options(&channel)?;
@@ -65,7 +61,7 @@ impl Command for Subscribe {
     }
 }
 
-/// Ends clients' subscriptions of one channel.
+/// Ends clients' subscriptions of one channel; without a channel, of none.
 #[derive(Deserialize)]
 pub(super) struct Unsubscribe {
     #[serde(default, deserialize_with = "field::or_zero")]
@@ -82,6 +78,9 @@ impl Command for Unsubscribe {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
+        if self.channel.is_empty() {
+            return Ok(Done {});
+        }
         let target = target(self.user, self.client, self.session);
         let channel = api.channel(&self.channel)?;
         api.channels.publish_options(&channel)?;
