@@ -77,9 +77,13 @@ impl<C: Connection> Driver<C> {
                 self.forget(held);
             }
             (Request::Publish { channel, data, key }, Some(client)) => {
-                let subscribed = self.subscriptions.get(&channel).is_some();
+                let held = self.subscriptions.get(&channel);
+                let subscribed = held.is_some();
+                // Whoever is subscribed publishes as it is known there.
+                let known = held.and_then(|held| held.known.as_deref()).map(|known| known.info.clone());
+                let info = known.unwrap_or_else(|| client.info.clone());
                 self.work = Some(Box::pin(async move {
-                    Step::Answer(publish(&app, &client, channel, data, key, subscribed).await)
+                    Step::Answer(publish(&app, &client, channel, data, key, info, subscribed).await)
                 }));
             }
             (Request::Presence(channel), Some(client)) => {

@@ -177,7 +177,7 @@ impl<C: Connection> Driver<C> {
         let subscription = self.session.subscription(&wanted.channel, &subscribed);
         let unspeakable = track
             .and_then(|(track, head)| self.lay_track(lane, track, &head, &wanted.channel, &mut subscribed));
-        let known = (grant.announce || grant.presence).then(|| {
+        let known = (grant.announce || grant.presence || !grant.info.is_empty()).then(|| {
             let info = ClientInfo { channel: grant.info.clone(), ..ClientInfo::clone(&client.info) };
             let (announced, present) = (grant.announce, grant.presence);
             Box::new(Known { info: Arc::new(info), announced, present, introduced: false })
