@@ -41,7 +41,9 @@ fn two_origins_are_none() {
     check(&["https://a", "https://b"], false);
     check(&["https://b"], false);
     check(&["https://é"], false);
-    check(&[""], false);
+    // No browser sends an empty one.
+    check(&[""], true);
+    check(&["", ""], false);
 }
 
 #[test]
