@@ -124,6 +124,9 @@ impl<C: Connection> Driver<C> {
                 let Some(held) = self.subscriptions.get(&channel) else {
                     return self.answer(Err(ClientError::PERMISSION_DENIED.into()), now);
                 };
+                if held.server_side {
+                    return self.close(Disconnect::new(3501, "bad request"), now);
+                }
                 if held.client_refresh && token.is_empty() {
                     return self.answer(Err(ClientError::BAD_REQUEST.into()), now);
                 }
