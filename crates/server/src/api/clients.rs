@@ -11,6 +11,7 @@ use tidegate_core::call::{Overrides, RefreshCall, SubscribeCall};
 
 use super::{Api, Command, Done, bad_request, field};
 use crate::handle::Target;
+use crate::time::unix_millis;
 
 /// Subscribes clients.
 #[derive(Deserialize)]
@@ -47,6 +48,11 @@ impl Command for Subscribe {
         let channel = api.channel(&self.channel)?;
         // Asked only whether there is such a channel.
         api.channels.publish_options(&channel)?;
+        let now = unix_millis() / 1000;
+        if self.expire_at > 0 && self.expire_at <= now && api.handle.reaches(&target) {
+            tracing::info!(%channel, "API: not subscribed: expected an expire_at to come");
+            return Err(ClientError::INTERNAL);
+        }
         let call = SubscribeCall {
             info: field::either(self.info, &self.b64info)?,
             data: field::either(self.data, &self.b64data)?,
