@@ -78,8 +78,11 @@ pub(crate) fn recovered(publications: &[Publication], encoding: Encoding) -> Vec
             Some(patch) => of_patch(encoding, publication, &patch.into()),
             None => whole(encoding, publication),
         };
-        // Its place in the stream is told with the reply.
-        messages.push(message::Publication { epoch: String::new(), ..message });
+        // In JSON its place in the stream is told with the reply only.
+        messages.push(match encoding {
+            Encoding::Json => message::Publication { epoch: String::new(), ..message },
+            Encoding::Protobuf => message,
+        });
     }
     messages
 }
