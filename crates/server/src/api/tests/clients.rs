@@ -43,6 +43,19 @@ async fn whom_and_what_must_be_said() {
 }
 
 #[tokio::test]
+async fn what_would_have_expired_is_not_begun() {
+    let mut world = World::new();
+    world.start();
+    let mut ada = world.connect("ada").await;
+    let subscribe = |user: &str, at: i64| format!(r#"{{"user":"{user}","channel":"n:1","expire_at":{at}}}"#);
+    let error = r#"{"error":{"code":100,"message":"internal server error"}}"#;
+    world.check("subscribe", &subscribe("ada", 5), 200, error).await;
+    world.check("subscribe", &subscribe("nobody", 5), 200, DONE).await;
+    world.check("subscribe", &subscribe("ada", 1 << 40), 200, DONE).await;
+    assert_eq!(ada.next().await, r#"{"push":{"channel":"n:1","subscribe":{}}}"#);
+}
+
+#[tokio::test]
 async fn a_client_is_subscribed_published_to_and_unsubscribed() {
     let mut world = World::new();
     world.start();
