@@ -174,7 +174,10 @@ impl Command for Channels {
     async fn run(self, api: &Api) -> Result<Listed, ClientError> {
         let pattern = match &*self.pattern {
             "" => None,
-            pattern => Some(glob::compile(pattern).ok_or_else(|| bad_request("a glob pattern"))?),
+            pattern => Some(glob::compile(pattern).ok_or_else(|| {
+                tracing::info!(pattern, "API: bad request: expected a glob pattern");
+                ClientError::INTERNAL
+            })?),
         };
         let wanted = |channel: &Channel| pattern.as_ref().is_none_or(|p| p.is_match(channel.as_str()));
         let channels = api.handle.channels().into_iter().filter(|(channel, _)| wanted(channel));
