@@ -178,7 +178,12 @@ impl Why {
         if reason.len() >= 124 || serde_json::from_str::<IgnoredAny>(&reason).is_ok() {
             return Err(bad_request("a disconnect reason of less than 124 bytes that is not JSON"));
         }
-        let reason = if reason.is_empty() { "disconnected by the application".into() } else { reason.into() };
+        // Where they reconnect anyway, none is none.
+        let terminal = code % 1000 >= 500;
+        let reason = match reason.is_empty() && terminal {
+            true => "disconnected by the application".into(),
+            false => reason.into(),
+        };
         Ok(tidegate_core::Disconnect { code, reason })
     }
 }

@@ -103,6 +103,13 @@ async fn a_client_is_subscribed_published_to_and_unsubscribed() {
     let custom = r#"{"user":"ann","disconnect":{"code":4000,"reason":"bye"}}"#;
     world.check("disconnect", custom, 200, DONE).await;
     assert_eq!(other.closed().await, "4000 bye");
+    // SDKs reconnect where there is no reason: for a code after which they must not, there is one.
+    for (code, expected) in [(4000, "4000 "), (4500, "4500 disconnected by the application")] {
+        let mut ann = world.connect("ann").await;
+        let why = format!(r#"{{"user":"ann","disconnect":{{"code":{code}}}}}"#);
+        world.check("disconnect", &why, 200, DONE).await;
+        assert_eq!(ann.closed().await, expected);
+    }
 }
 
 #[tokio::test]
