@@ -11,13 +11,11 @@ use tidegate_core::transport::Peer;
 
 use crate::Origins;
 
-/// Whether the request's origin may connect. Two `Origin` headers are nobody's; an empty one is as good as none, for
-/// no browser sends it.
+/// Whether the request's origin may connect. Two `Origin` headers are nobody's.
 pub fn origin_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
     let mut values = headers.get_all(ORIGIN).iter();
     match (values.next(), values.next()) {
         (None, _) => origins.allow(None),
-        (Some(origin), None) if origin.is_empty() => origins.allow(None),
         (Some(origin), None) => origins.allow(Some(origin.to_str().unwrap_or_default())),
         (Some(_), Some(_)) => origins.allow_any(),
     }

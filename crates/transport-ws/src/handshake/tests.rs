@@ -41,9 +41,7 @@ fn two_origins_are_none() {
     check(&["https://a", "https://b"], false);
     check(&["https://b"], false);
     check(&["https://é"], false);
-    // No browser sends an empty one.
-    check(&[""], true);
-    check(&["", ""], false);
+    check(&[""], false);
 }
 
 #[test]
