@@ -38,7 +38,11 @@ impl Encoding {
     /// # Errors
     /// [`Malformed`]
     pub fn connect_request(self, message: &[u8]) -> Result<ConnectRequest, Malformed> {
-        self.single(message)
+        match self {
+            // Who asks for nothing may say so.
+            Self::Json if message.trim_ascii() == b"null" => Ok(ConnectRequest::default()),
+            _ => self.single(message),
+        }
     }
 
     /// What a client posts to `/emulation`, with [`data`](EmulationRequest::data) as the frame that it is.
@@ -47,7 +51,7 @@ impl Encoding {
     /// [`Malformed`]
     pub fn emulation_request(self, body: &[u8]) -> Result<EmulationRequest, Malformed> {
         let mut request: EmulationRequest = self.single(body)?;
-        if self == Self::Json {
+        if self == Self::Json && request.data.starts_with(b"\"") {
             let frame: String = serde_json::from_slice(&request.data)
                 .map_err(|error| Malformed::new(0, Cause::from(error)))?;
             request.data = frame.into();

@@ -59,7 +59,8 @@ pub(crate) fn seconds(ttl: Option<Duration>) -> (bool, u32) {
 }
 
 pub(crate) fn connect_request(connect: message::ConnectRequest) -> request::ConnectRequest {
-    let subs = connect.subs.into_iter().map(|(name, mut subscribe)| {
+    // There is no channel without a name, and so nobody wants it.
+    let subs = connect.subs.into_iter().filter(|(name, _)| !name.is_empty()).map(|(name, mut subscribe)| {
         subscribe.channel = name;
         let request = subscribe_request(subscribe, None);
         (request.channel.clone(), request)

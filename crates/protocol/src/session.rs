@@ -90,9 +90,10 @@ impl Protocol for Centrifuge {
 
 /// Whether this peer speaks Protobuf, and not JSON: it says so by the subprotocol, or by the URL.
 pub fn is_protobuf(peer: &Peer) -> bool {
+    // What only a body says counts for streams.
+    let by_url = peer.protocol.is_empty() || peer.transport == "websocket";
     peer.protocol.ends_with("-protobuf")
-        || (peer.protocol.is_empty()
-            && (asks(peer, "cf_protocol", "protobuf") || asks(peer, "format", "protobuf")))
+        || (by_url && (asks(peer, "cf_protocol", "protobuf") || asks(peer, "format", "protobuf")))
 }
 
 /// Whether the URL that a peer connects to has this parameter with this value.
@@ -451,12 +452,12 @@ impl Session for CentrifugeSession {
                 return self.encoding.publication_push(channel.as_str(), &publication).ok();
             }
             Push::Disconnect(why) if self.disconnect_push => {
-                let code = u32::from(why.code);
+                // Whether to connect again is told by the code alone, as v6 has it.
                 message::Push {
                     disconnect: Some(message::Disconnect {
-                        code,
+                        code: why.code.into(),
                         reason: why.reason.clone().into_owned(),
-                        reconnect: reconnects(code),
+                        reconnect: false,
                     }),
                     ..Default::default()
                 }
@@ -486,20 +487,15 @@ impl Session for CentrifugeSession {
     }
 }
 
-/// Whether the SDKs connect again after this code.
-fn reconnects(code: u32) -> bool {
-    !matches!(code, 3500..=3999 | 4500..=4999)
-}
-
 /// Checks what a connect request says of channels, as a subscribe command is checked.
 fn sound(connect: &message::ConnectRequest) -> Result<(), Disconnect> {
-    let sound = |(name, sub): (&String, &message::SubscribeRequest)| !name.is_empty() && takes(&sub.delta);
-    if connect.subs.iter().all(sound) { Ok(()) } else { Err(Disconnect::BAD_REQUEST) }
+    let sound = |sub: &message::SubscribeRequest| takes(&sub.delta);
+    if connect.subs.values().all(sound) { Ok(()) } else { Err(Disconnect::BAD_REQUEST) }
 }
 
 /// Refuses what is about another kind of channel: a client that wants a map must not take a stream for one.
 fn stream(kind: i32) -> Result<(), Refusal> {
-    if kind == 0 { Ok(()) } else { Err(ClientError::NOT_AVAILABLE.into()) }
+    if kind == 0 { Ok(()) } else { Err(ClientError::PERMISSION_DENIED.into()) }
 }
 
 /// Whether this is a kind of delta that there is, or none.
@@ -511,7 +507,10 @@ fn takes(delta: &str) -> bool {
 fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusal> {
     let bad = || Refusal::Disconnect(convert::disconnect(&Disconnect::BAD_REQUEST));
     let channel = |name: String| if name.is_empty() { Err(bad()) } else { Ok(Channel::new(name)) };
-    Ok(if let Some(subscribe) = command.subscribe {
+    Ok(if command.connect.is_some() || command.ping.is_some() {
+        // A second connect, whatever comes with it; the ping of the protocol's first version.
+        return Err(bad());
+    } else if let Some(subscribe) = command.subscribe {
         if subscribe.channel.is_empty() || !takes(&subscribe.delta) {
             return Err(bad());
         }
@@ -550,7 +549,7 @@ fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusa
     } else if let Some(refresh) = command.sub_refresh {
         Request::SubRefresh { channel: channel(refresh.channel)?, token: refresh.token }
     } else {
-        // A second connect, the ping of the protocol's first version, an id alone, an unknown command.
+        // An id alone, an unknown command.
         return Err(bad());
     })
 }

@@ -1,6 +1,6 @@
 //! The HTTP API: what backends ask of a running server, compatible with Centrifugo v6.
 //!
-//! `POST {prefix}/<method>` with a JSON object. The reply is of status 200 with `{"result":{…}}` or
+//! `POST {prefix}/<method>` with a JSON object; `null` is an empty one. The reply is of status 200 with `{"result":{…}}` or
 //! `{"error":{"code","message"}}`, except of `batch`: `{"replies":[…]}`. What is no request gets another
 //! status: 400 for what is not JSON or has a field of the wrong type, 401 without the key, 404 for an unknown
 //! method, 405 for anything but POST, 413 for a body that is too large. Unknown fields are ignored; a field
@@ -349,16 +349,28 @@ impl FromRequestParts<Arc<Api>> for Authorized {
     type Rejection = Rejected;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Rejected> {
-        let headers = &parts.headers;
-        let key = headers.get("x-api-key").map(|value| value.as_bytes());
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| apikey(value.as_bytes()));
-        if api.insecure || [key, authorization].into_iter().flatten().any(|key| api.key.matches(key)) {
+        if api.insecure || in_headers(&parts.headers).is_some_and(|key| api.key.matches(key)) {
+            return Ok(Self);
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        if in_query(query).is_some_and(|key| api.key.matches(key.as_bytes())) {
             return Ok(Self);
         }
         tracing::info!(path = parts.uri.path(), "API: request without the key");
-        let expected = "expected the key of http_api.key, as `X-API-Key: K` or `Authorization: apikey K`\n";
+        let expected = "expected the key of http_api.key, as `X-API-Key: K`, `Authorization: apikey K` or `?api_key=K`\n";
         Err(Rejected(StatusCode::UNAUTHORIZED, expected.to_owned()))
     }
+}
+
+/// The key of a request's headers. Where there is an `X-API-Key`, `Authorization` is not looked at.
+fn in_headers(headers: &HeaderMap) -> Option<&[u8]> {
+    let key = headers.get("x-api-key").map(|value| value.as_bytes()).filter(|key| !key.is_empty());
+    key.or_else(|| headers.get(header::AUTHORIZATION).and_then(|value| apikey(value.as_bytes())))
+}
+
+/// The key of a `?api_key=K`, for backends that cannot set headers.
+fn in_query(query: &str) -> Option<Cow<'_, str>> {
+    form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "api_key").map(|(_, key)| key)
 }
 
 /// The key of an `Authorization: apikey K`; schemes have no case (RFC 9110 §11.1).

@@ -308,6 +308,11 @@ impl Handle {
         members.iter().filter(taken).count()
     }
 
+    /// Whether there is anybody of these.
+    pub(crate) fn reaches(&self, target: &Target) -> bool {
+        !self.members(target).is_empty()
+    }
+
     fn members(&self, target: &Target) -> Vec<Member> {
         let registry = self.app.hub.registry();
         let mut members = if !target.session.is_empty() {

@@ -36,7 +36,7 @@ pub use places::Limits;
 pub use port::{Port, Routes};
 pub(crate) use probes::upkeep;
 pub use probes::{Metrics, health, metrics, ready};
-pub(crate) use sessions::Sessions;
+pub(crate) use sessions::{Name as SessionName, Sessions};
 pub(crate) use tls::load_pem;
 pub use tls::{Certificate, Tls, TlsError};
 

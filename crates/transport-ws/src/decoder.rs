@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::io::Cursor;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -88,7 +89,7 @@ impl Decoder {
         loop {
             let mut cursor = Cursor::new(&*source.data());
             let Ok(parsed) = FrameHeader::parse(&mut cursor) else {
-                return Err(violation("unknown opcode"));
+                return Err(opcode(source.data()[0] & 0x0f));
             };
             let Some((header, announced)) = parsed else { return Ok(None) };
             let start = cursor.position() as usize;
@@ -125,28 +126,29 @@ impl Decoder {
 
     /// Judges a frame by its header, before anything of it is kept, and returns its mask.
     fn check(&self, header: &FrameHeader, announced: u64) -> Result<[u8; 4], ReceiveError> {
-        if header.rsv1 || header.rsv2 || header.rsv3 {
-            return Err(violation("reserved bit set"));
+        let reserved = [(header.rsv1, "RSV1 set"), (header.rsv2, "RSV2 set"), (header.rsv3, "RSV3 set")];
+        if let Some((_, told)) = reserved.into_iter().find(|(set, _)| *set) {
+            return Err(violation("reserved bit set", told));
         }
-        let Some(mask) = header.mask else { return Err(violation("frame not masked")) };
+        let Some(mask) = header.mask else { return Err(violation("frame not masked", "bad MASK")) };
         match (header.opcode, &self.unfinished) {
             (OpCode::Control(_), _) => {
                 if !header.is_final {
-                    return Err(violation("fragmented control frame"));
+                    return Err(violation("fragmented control frame", "FIN not set on control"));
                 }
                 if announced > CONTROL_MAX as u64 {
-                    return Err(violation("control frame over 125 bytes"));
+                    return Err(violation("control frame over 125 bytes", "len > 125 for control"));
                 }
                 return Ok(mask);
             }
             (OpCode::Data(Data::Continue), None) => {
-                return Err(violation("continuation of nothing"));
+                return Err(violation("continuation of nothing", "continuation after FIN"));
             }
             (OpCode::Data(Data::Continue), Some(message)) if message.fragments >= self.max_fragments => {
                 return Err(broken(1008, "too many fragments"));
             }
             (OpCode::Data(Data::Text | Data::Binary), Some(_)) => {
-                return Err(violation("new message inside a fragmented one"));
+                return Err(violation("new message inside a fragmented one", "data before FIN"));
             }
             _ => {}
         }
@@ -199,12 +201,13 @@ fn control(kind: Control, payload: &[u8]) -> Result<Received, ReceiveError> {
         Control::Ping => Ok(Received::Answer(pong(payload))),
         Control::Pong => Ok(Received::Pong),
         Control::Close => match payload {
-            [] => Ok(Received::Closed(None)),
-            [_] => Err(violation("close frame of one byte")),
+            // It is answered, as one with a code: 1005 stands for none.
+            [] => Ok(Received::Closed(Some(1005))),
+            [_] => Err(violation("close frame of one byte", "close frame of one byte")),
             [high, low, reason @ ..] => {
                 let code = u16::from_be_bytes([*high, *low]);
                 if !CloseCode::from(code).is_allowed() {
-                    return Err(violation("invalid close code"));
+                    return Err(violation("invalid close code", format!("bad close code {code}")));
                 }
                 if str::from_utf8(reason).is_err() {
                     return Err(broken(1007, "close reason not UTF-8"));
@@ -212,12 +215,17 @@ fn control(kind: Control, payload: &[u8]) -> Result<Received, ReceiveError> {
                 Ok(Received::Closed(Some(code)))
             }
         },
-        Control::Reserved(_) => Err(violation("unknown opcode")),
+        Control::Reserved(code) => Err(opcode(code)),
     }
 }
 
-fn violation(what: &'static str) -> ReceiveError {
-    broken(1002, what)
+/// A rule of the protocol that was broken: `told` is the peer, in the words that it hears elsewhere.
+fn violation(what: &'static str, told: impl Into<Cow<'static, str>>) -> ReceiveError {
+    ReceiveError::Violation { what, close: Disconnect { code: 1002, reason: told.into() } }
+}
+
+fn opcode(code: u8) -> ReceiveError {
+    violation("unknown opcode", format!("bad opcode {code}"))
 }
 
 fn broken(code: u16, what: &'static str) -> ReceiveError {

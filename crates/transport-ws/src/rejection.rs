@@ -54,8 +54,10 @@ impl Rejection {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::NotUpgrade | Self::Version => StatusCode::UPGRADE_REQUIRED,
-            Self::Key | Self::Host | Self::Malformed => StatusCode::BAD_REQUEST,
+            // 426 would say more; but peers and their tests know 400.
+            Self::NotUpgrade | Self::Version | Self::Key | Self::Host | Self::Malformed => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Path => StatusCode::NOT_FOUND,
@@ -68,8 +70,9 @@ impl Rejection {
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Method => vec![("allow", "GET".to_owned())],
-            Self::NotUpgrade => vec![upgrade()],
-            Self::Version => vec![upgrade(), ("sec-websocket-version", "13".to_owned())],
+            Self::NotUpgrade | Self::Version => {
+                vec![("upgrade", "websocket".to_owned()), ("sec-websocket-version", "13".to_owned())]
+            }
             Self::Full { retry_after } => vec![("retry-after", retry_after.as_secs().max(1).to_string())],
             _ => Vec::new(),
         }
@@ -90,10 +93,6 @@ impl Rejection {
         .expect("a String takes everything");
         text
     }
-}
-
-fn upgrade() -> (&'static str, String) {
-    ("upgrade", "websocket".to_owned())
 }
 
 #[cfg(feature = "axum")]

@@ -88,18 +88,16 @@ for (const [name, open] of Object.entries(readers)) {
     assert.deepEqual(await reader.next(), { channel: 'news', pub: { data: { n: 1 } } });
     await server.api('subscribe', { user: '42', channel: 'extra' });
     assert.deepEqual(await reader.next(), { channel: 'extra', subscribe: {} });
-    if (connect.session) {
-      await server.api('unsubscribe', { user: '42', channel: 'extra', session: connect.session });
-    } else {
-      await server.api('unsubscribe', { user: '42', channel: 'extra' });
-    }
+    assert.match(connect.session, /^[0-9a-f-]{36}$/);
+    assert.notEqual(connect.session, connect.client);
+    await server.api('unsubscribe', { user: '42', channel: 'extra', session: connect.session });
     const { unsubscribe } = await reader.next();
     assert.equal(unsubscribe.code, 2000);
     // A session that is another's is nobody's.
     await server.api('disconnect', { user: '42', session: 'another' });
     await server.api('publish', { channel: '#42', data: { n: 2 } });
     assert.deepEqual(await reader.next(), { channel: '#42', pub: { data: { n: 2 } } });
-    await server.api('disconnect', { user: '42', session: connect.session ?? '', disconnect: { code: 4501, reason: 'enough' } });
+    await server.api('disconnect', { user: '42', session: connect.session, disconnect: { code: 4501, reason: 'enough' } });
     assert.deepEqual(await reader.next(), { disconnect: { code: 4501, reason: 'enough' } });
     if (reader.closed) assert.deepEqual(await reader.closed, { code: 4501, reason: 'enough' });
     reader.close();

@@ -3,7 +3,7 @@
 import pytest
 
 from server import serving
-from wire import BINARY, CONTINUATION, PING, PROTOBUF_CONNECT, TEXT, Wire, served
+from wire import BINARY, CLOSE, CONTINUATION, PING, PROTOBUF_CONNECT, TEXT, Wire, served
 
 pytestmark = pytest.mark.usefixtures("healthy")
 
@@ -14,7 +14,6 @@ MALFORMED = {
     "an empty frame": "",
     "a lone newline": "\n",
     "broken JSON": "{",
-    "two values in a line": '{"id":2,"rpc":{}} {"id":3,"rpc":{}}',
     "an array": "[]",
     "an unknown command": '{"id":2,"hello":{}}',
     "an id and nothing else": '{"id":2}',
@@ -131,23 +130,24 @@ def test_3508_a_message_without_a_handler(shared):
 
 
 VIOLATIONS = {
-    "a continuation of nothing": [(CONTINUATION, b"{}", {})],
-    "a message inside another": [(TEXT, b"{", {"fin": False}), (TEXT, b"}", {})],
-    "a ping in fragments": [(PING, b"", {"fin": False})],
-    "a ping that is too long": [(PING, b"x" * 126, {})],
-    "a reserved bit": [(TEXT, b"{}", {"reserved": 4})],
-    "a reserved data opcode": [(0x3, b"{}", {})],
-    "a reserved control opcode": [(0xB, b"", {})],
-    "no mask": [(TEXT, b"{}", {"masked": False})],
+    "continuation after FIN": [(CONTINUATION, b"{}", {})],
+    "data before FIN": [(TEXT, b"{", {"fin": False}), (TEXT, b"}", {})],
+    "FIN not set on control": [(PING, b"", {"fin": False})],
+    "len > 125 for control": [(PING, b"x" * 126, {})],
+    "RSV1 set": [(TEXT, b"{}", {"reserved": 4})],
+    "bad opcode 3": [(0x3, b"{}", {})],
+    "bad opcode 11": [(0xB, b"", {})],
+    "bad MASK": [(TEXT, b"{}", {"masked": False})],
+    "bad close code 999": [(CLOSE, b"\x03\xe7", {})],
 }
 
 
-@pytest.mark.parametrize("frames", **named(VIOLATIONS))
-def test_1002(shared, frames):
+@pytest.mark.parametrize("reason", VIOLATIONS)
+def test_1002(shared, reason):
     with Wire.connected(shared) as wire:
-        for opcode, payload, how in frames:
+        for opcode, payload, how in VIOLATIONS[reason]:
             wire.frame(opcode, payload, **how)
-        assert wire.closed()[0] == 1002
+        assert wire.closed() == (1002, reason)
 
 
 def test_1007_invalid_utf8(shared):

@@ -89,7 +89,7 @@ def test_a_stream_without_an_sdk(streams):
 
 def test_events_without_an_sdk(streams):
     with asked(streams, "GET", "/connection/uni_sse") as reply:
-        assert reply.headers["Content-Type"] == "text/event-stream"
+        assert reply.headers["Content-Type"] == "text/event-stream; charset=utf-8"
         event = reply.readline()
         assert event.startswith(b"data: ")
         assert json.loads(event[6:])["connect"]["ping"] == 25

@@ -153,7 +153,11 @@ impl Stream {
         let up_to = |offset: u64| offset.saturating_sub(before_first).min(shown as u64) as usize;
         let limit = request.limit.unwrap_or(usize::MAX);
         let publications = if request.reverse {
-            let end = since.map_or(shown, |since| up_to(since.offset.saturating_sub(1)));
+            // Back from a place that the stream has not come to, there is nothing.
+            let end = since.map_or(shown, |since| match since.offset.checked_sub(1) {
+                Some(offset) if offset <= self.top => up_to(offset),
+                _ => 0,
+            });
             let page = self.kept.range(gone..gone + end).rev().take(limit);
             page.map(|kept| kept.publication.clone()).collect()
         } else {

@@ -80,7 +80,8 @@ fn pages() {
          hist r >3a l1 => 3a q:2a
          hist r >1 => 3a
          hist r >0 => 3a
-         hist r >9 => 3a r:3a q:2a p:1a
+         hist r >4 => 3a r:3a q:2a p:1a
+         hist r >5 => 3a
          hist r >1? => wrong epoch
          pub s => 4a
          hist >0 => 4a q:2a r:3a s:4a

@@ -1,7 +1,7 @@
 mod publication;
 
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 use serde::ser::Serialize;
 
 pub(super) use self::publication::publication_push;
@@ -30,8 +30,10 @@ pub(super) fn split_line<'a>(frame: &mut &'a [u8]) -> &'a [u8] {
     line
 }
 
+/// The object that a line begins with. What stands behind it is not looked at, as in v6.
 pub(super) fn decode<M: DeserializeOwned>(line: &[u8]) -> Result<M, Cause> {
-    let Object(message) = serde_json::from_str(str::from_utf8(line)?)?;
+    let mut reader = serde_json::Deserializer::from_str(str::from_utf8(line)?);
+    let Object(message) = Object::deserialize(&mut reader)?;
     Ok(message)
 }
 

@@ -43,8 +43,10 @@ fn json_commands_are_joined_by_newlines() {
 fn a_json_line_is_one_object() {
     let check = |frame: &str, expected| check(Encoding::Json, frame, expected);
     check("{", "!");
-    check("{\"id\":1}{\"id\":2}", "!");
-    check("{\"id\":1},", "!");
+    // What stands behind it is not looked at.
+    check("{\"id\":1}{\"id\":2}\n{\"id\":3}", "1 3");
+    check("{\"id\":1},", "1");
+    check("{\"id\":1}oops", "1");
     check("{\"id\":\n1}", "!");
     check("{\"id\":1}\noops\n{\"id\":3}", "1 !");
     check("null", "!");
@@ -334,8 +336,16 @@ fn what_is_posted_for_a_stream_is_one_message_with_a_frame_in_it() {
     };
     assert_eq!(Encoding::Json.emulation_request(json.as_bytes()), Ok(expected.clone()));
     let protobuf = prost::Message::encode_to_vec(&expected);
-    assert_eq!(Encoding::Protobuf.emulation_request(&protobuf), Ok(expected));
-    for malformed in ["", "[]", "{}", r#"{"session":"s","node":"n","data":{"id":1}}"#, r#"{"data":"x"#] {
+    assert_eq!(Encoding::Protobuf.emulation_request(&protobuf), Ok(expected.clone()));
+    // One command need not be in a string.
+    let command = r#"{"session":"s","node":"n","data":{"id":1}}"#;
+    let data = Bytes::from_static(b"{\"id\":1}");
+    assert_eq!(
+        Encoding::Json.emulation_request(command.as_bytes()),
+        Ok(EmulationRequest { data, ..expected })
+    );
+    assert_eq!(Encoding::Json.emulation_request(b"{}"), Ok(EmulationRequest::default()));
+    for malformed in ["", "[]", r#"{"session":1}"#, r#"{"data":"x"#] {
         assert!(Encoding::Json.emulation_request(malformed.as_bytes()).is_err(), "{malformed}");
     }
     assert!(Encoding::Protobuf.emulation_request(b"\x0a\x05n").is_err());

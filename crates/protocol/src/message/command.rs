@@ -97,7 +97,7 @@ pub struct EmulationRequest {
     #[prost(string, tag = "2")]
     #[serde(deserialize_with = "field::or_default", skip_serializing_if = "field::is_zero")]
     pub session: String,
-    /// A frame of commands. In JSON this is a JSON *string* that holds the frame.
+    /// A frame of commands. In JSON this is a string that holds the frame, or the one command itself.
     #[prost(bytes = "bytes", tag = "3")]
     #[serde(with = "field::raw", skip_serializing_if = "field::is_zero")]
     pub data: Bytes,

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use tidegate_core::{Entry, Format, Kind, Publication};
 
 use super::{ChannelSubscription, PROTOBUF};
-use crate::codec::is_json;
 use crate::{Encoding, convert, delta, message};
 
 // More formats; see those of all others.
@@ -39,7 +38,11 @@ impl ChannelSubscription {
         }
         match self.encoding {
             Encoding::Json => entry.form(JSON_WHOLE, |kind| match kind {
-                Kind::Publication(publication) => self.push(whole(Encoding::Json, publication)),
+                // Without the epoch, which others get with the first of a stream.
+                Kind::Publication(publication) => self.push(message::Publication {
+                    epoch: String::new(),
+                    ..whole(Encoding::Json, publication)
+                }),
                 _ => Bytes::new(),
             }),
             Encoding::Protobuf => {
@@ -75,8 +78,11 @@ pub(crate) fn recovered(publications: &[Publication], encoding: Encoding) -> Vec
             Some(patch) => of_patch(encoding, publication, &patch.into()),
             None => whole(encoding, publication),
         };
-        // Its place in the stream is told with the reply.
-        messages.push(message::Publication { epoch: String::new(), ..message });
+        // In JSON its place in the stream is told with the reply only.
+        messages.push(match encoding {
+            Encoding::Json => message::Publication { epoch: String::new(), ..message },
+            Encoding::Protobuf => message,
+        });
     }
     messages
 }
@@ -101,10 +107,12 @@ fn of_patch(encoding: Encoding, publication: &Publication, patch: &Bytes) -> mes
     message::Publication { data, delta: true, ..convert::publication(publication) }
 }
 
-/// `text` as a JSON string, if what it stands for is JSON; else as it is, which is no JSON and so is refused.
+/// `text` as a JSON string, if what it stands for is text; else as it is, which is no JSON and so is refused.
 fn string(text: &Bytes, payload: &Bytes) -> Bytes {
     match str::from_utf8(text) {
-        Ok(string) if is_json(payload) => serde_json::to_vec(string).expect("a string can be JSON").into(),
+        Ok(string) if str::from_utf8(payload).is_ok() => {
+            serde_json::to_vec(string).expect("a string can be JSON").into()
+        }
         _ => payload.clone(),
     }
 }

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use tidegate_core::ClientError;
 
-use super::{Api, Authorized, Fault, METHODS, NOT_FOUND, Rejected, TURN, Work, field, malformed, read};
+use super::{
+    Api, Authorized, Fault, METHODS, NOT_FOUND, Rejected, TURN, Work, bad_request, field, malformed, read,
+};
 
 /// Does the commands, in their order; if they are `parallel`, [`TURN`] at a time. All are read before the
 /// first is done: a batch with a malformed command does nothing. They are read again when their turn comes,
@@ -71,36 +73,35 @@ fn commands<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<&'d
 /// A command by its method: `{"publish":{…}}`. A method that is `null` is absent.
 type Fields<'a> = BTreeMap<Cow<'a, str>, Option<&'a RawValue>>;
 
-/// A command that was read. Its work is `None` if there is no such method.
+/// A command that was read: of several methods in it, the first of [`METHODS`]. Instead of work there is why it has
+/// none.
 struct Step {
     method: &'static str,
-    work: Option<Work>,
+    work: Result<Work, ClientError>,
 }
 
 impl Step {
     fn read(i: usize, command: &RawValue) -> Result<Self, Rejected> {
-        let fields: Fields<'_> = serde_json::from_str(command.get())
+        let fields: Option<Fields<'_>> = serde_json::from_str(command.get())
             .map_err(|error| malformed(&format!("commands[{i}]"), &error))?;
-        let given = |name: &str| fields.get(name).copied().flatten();
-        let mut found =
-            METHODS.iter().filter_map(|(method, prepare)| Some((*method, prepare, given(method)?)));
-        let Some((method, prepare, params)) = found.next() else {
-            return Ok(Self { method: "", work: None });
+        let Some(fields) = fields else {
+            return Ok(Self { method: "", work: Err(bad_request("a command")) });
         };
-        if let Some((other, ..)) = found.next() {
-            let text = format!("commands[{i}]: expected one method, found {method} and {other}\n");
-            return Err(Rejected(StatusCode::BAD_REQUEST, text));
-        }
+        let given = |name: &str| fields.get(name).copied().flatten();
+        let found = METHODS.iter().find_map(|(method, prepare)| Some((*method, prepare, given(method)?)));
+        let Some((method, prepare, params)) = found else {
+            return Ok(Self { method: "", work: Err(NOT_FOUND) });
+        };
         let work = prepare(params.get().as_bytes())
             .map_err(|error| malformed(&format!("commands[{i}].{method}"), &error))?;
-        Ok(Self { method, work: Some(work) })
+        Ok(Self { method, work: Ok(work) })
     }
 
     async fn run(self, api: &Arc<Api>) -> Reply {
         let Self { method, work } = self;
         let outcome = match work {
-            Some(work) => work(api.clone()).await,
-            None => Err(NOT_FOUND),
+            Ok(work) => work(api.clone()).await,
+            Err(error) => Err(error),
         };
         Reply { method, outcome }
     }
@@ -124,8 +125,12 @@ impl Replies {
         })
     }
 
+    /// The response; a list without elements is left out of it.
     fn into_response(mut self) -> Response {
-        self.0.extend_from_slice(b"]}");
+        match self.0.last() {
+            Some(b'[') => self.0 = b"{}".to_vec(),
+            _ => self.0.extend_from_slice(b"]}"),
+        }
         ([(header::CONTENT_TYPE, "application/json")], self.0).into_response()
     }
 }

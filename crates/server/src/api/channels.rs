@@ -101,6 +101,10 @@ impl Command for History {
     async fn run(self, api: &Api) -> Result<Page, ClientError> {
         let channel = api.channel(&self.channel)?;
         let bounds = api.channels.history(&channel)?;
+        if self.reverse && self.since.as_ref().is_some_and(|since| since.offset == 0) {
+            tracing::info!(%channel, "API: bad request: expected an offset of 1 or more in since, to go back from");
+            return Err(ClientError::INTERNAL);
+        }
         let request = HistoryRequest {
             channel,
             limit: usize::try_from(self.limit).ok(),
@@ -170,7 +174,10 @@ impl Command for Channels {
     async fn run(self, api: &Api) -> Result<Listed, ClientError> {
         let pattern = match &*self.pattern {
             "" => None,
-            pattern => Some(glob::compile(pattern).ok_or_else(|| bad_request("a glob pattern"))?),
+            pattern => Some(glob::compile(pattern).ok_or_else(|| {
+                tracing::info!(pattern, "API: bad request: expected a glob pattern");
+                ClientError::INTERNAL
+            })?),
         };
         let wanted = |channel: &Channel| pattern.as_ref().is_none_or(|p| p.is_match(channel.as_str()));
         let channels = api.handle.channels().into_iter().filter(|(channel, _)| wanted(channel));

@@ -11,13 +11,13 @@ use tidegate_core::call::{Overrides, RefreshCall, SubscribeCall};
 
 use super::{Api, Command, Done, bad_request, field};
 use crate::handle::Target;
+use crate::time::unix_millis;
 
 /// Subscribes clients.
 #[derive(Deserialize)]
 pub(super) struct Subscribe {
-    /// The anonymous user is named by the empty text: one that is not there names nobody.
-    #[serde(default)]
-    user: Option<String>,
+    #[serde(default, deserialize_with = "field::or_zero")]
+    user: String,
     #[serde(default, deserialize_with = "field::or_zero")]
     channel: String,
     #[serde(default, deserialize_with = "field::raw")]
@@ -44,13 +44,15 @@ impl Command for Subscribe {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
-        if self.user.is_none() && self.client.is_empty() && self.session.is_empty() {
-            return Err(bad_request("a user, a client or a session"));
-        }
-        let target = target(self.user.unwrap_or_default(), self.client, self.session);
+        let target = target(self.user, self.client, self.session);
         let channel = api.channel(&self.channel)?;
         // Asked only whether there is such a channel.
         api.channels.publish_options(&channel)?;
+        let now = unix_millis() / 1000;
+        if self.expire_at > 0 && self.expire_at <= now && api.handle.reaches(&target) {
+            tracing::info!(%channel, "API: not subscribed: expected an expire_at to come");
+            return Err(ClientError::INTERNAL);
+        }
         let call = SubscribeCall {
             info: field::either(self.info, &self.b64info)?,
             data: field::either(self.data, &self.b64data)?,
@@ -65,7 +67,7 @@ impl Command for Subscribe {
     }
 }
 
-/// Ends clients' subscriptions of one channel.
+/// Ends clients' subscriptions of one channel; without a channel, of none.
 #[derive(Deserialize)]
 pub(super) struct Unsubscribe {
     #[serde(default, deserialize_with = "field::or_zero")]
@@ -82,6 +84,9 @@ impl Command for Unsubscribe {
     type Result = Done;
 
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
+        if self.channel.is_empty() {
+            return Ok(Done {});
+        }
         let target = target(self.user, self.client, self.session);
         let channel = api.channel(&self.channel)?;
         api.channels.publish_options(&channel)?;
@@ -173,7 +178,12 @@ impl Why {
         if reason.len() >= 124 || serde_json::from_str::<IgnoredAny>(&reason).is_ok() {
             return Err(bad_request("a disconnect reason of less than 124 bytes that is not JSON"));
         }
-        let reason = if reason.is_empty() { "disconnected by the application".into() } else { reason.into() };
+        // Where they reconnect anyway, none is none.
+        let terminal = code % 1000 >= 500;
+        let reason = match reason.is_empty() && terminal {
+            true => "disconnected by the application".into(),
+            false => reason.into(),
+        };
         Ok(tidegate_core::Disconnect { code, reason })
     }
 }

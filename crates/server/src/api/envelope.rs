@@ -67,19 +67,20 @@ pub(super) async fn commands(
 struct Command<'a> {
     #[serde(default, deserialize_with = "field::or_zero")]
     id: u32,
-    #[serde(default, deserialize_with = "field::or_zero")]
-    method: String,
+    #[serde(default)]
+    method: Option<String>,
     #[serde(borrow, default)]
     params: Option<&'a RawValue>,
 }
 
 impl Command<'_> {
-    /// What reads the parameters.
+    /// What reads the parameters. Who names no method publishes.
     ///
     /// # Errors
     /// What was expected, where there is no such method.
     fn prepare(&self) -> Result<Prepare, String> {
-        let named = METHODS.iter().find(|(method, _)| method.eq_ignore_ascii_case(&self.method));
+        let name = self.method.as_deref().unwrap_or("publish");
+        let named = METHODS.iter().find(|(method, _)| method.eq_ignore_ascii_case(name));
         named.map(|(_, prepare)| *prepare).ok_or_else(|| {
             let known: Vec<_> = METHODS.iter().map(|(method, _)| *method).collect();
             format!("expected a method, one of {}\n", known.join(", "))

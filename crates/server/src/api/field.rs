@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, MapDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 use tidegate_core::ClientError;
 
@@ -68,7 +68,7 @@ pub(super) fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-/// What is read from a JSON object and from nothing else: serde's derive would take an array, too.
+/// What is read from a JSON object, or `null`, which is an empty one: serde's derive would take an array, too.
 pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -85,8 +85,12 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(Object)
             }
+
+            fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+                T::deserialize(MapDeserializer::new(std::iter::empty::<(&str, &str)>())).map(Object)
+            }
         }
 
-        deserializer.deserialize_map(AsMap(PhantomData))
+        deserializer.deserialize_any(AsMap(PhantomData))
     }
 }

@@ -43,11 +43,6 @@ impl Command for Broadcast {
             return Err(bad_request("channels of a broadcast"));
         }
         let content = Content::new(self.0)?;
-        if content.data.is_empty()
-            && channels.iter().all(|name| api.channels.check(&Channel::from(&**name), &[]).is_err())
-        {
-            return Err(bad_request("data or b64data"));
-        }
         let mut responses = Vec::with_capacity(channels.len());
         for channels in channels.chunks(TURN) {
             let publications = channels.iter().map(|name| content.publish(api, name));

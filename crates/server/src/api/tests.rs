@@ -203,4 +203,5 @@ const BAD_REQUEST: &str = r#"{"error":{"code":107,"message":"bad request"}}"#;
 const UNKNOWN: &str = r#"{"error":{"code":102,"message":"unknown channel"}}"#;
 const NOT_AVAILABLE: &str = r#"{"error":{"code":108,"message":"not available"}}"#;
 const NOT_FOUND: &str = r#"{"error":{"code":104,"message":"not found"}}"#;
+const INTERNAL: &str = r#"{"error":{"code":100,"message":"internal server error"}}"#;
 const DONE: &str = r#"{"result":{}}"#;

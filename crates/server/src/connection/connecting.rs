@@ -104,10 +104,21 @@ impl<C: Connection> Driver<C> {
         }
         self.expire_at(identity.expire_at, now);
         tracing::debug!(client = %id, user = %identity.user, transport, "connected");
-        let session = self.io.session().unwrap_or_default();
-        if !session.is_empty() {
-            app.sessions.connected(session, &id);
-        }
+        let node = self.io.session().map(|_| app.node.id.clone());
+        let session = match self.io.session() {
+            Some(session) => {
+                app.sessions.connected(session, &id);
+                session.to_owned()
+            }
+            // It posts nothing, but backends may name it by its session, as any client that only reads.
+            None if transport == "uni_websocket" => {
+                let name = app.sessions.name(app.ids.next(), id.clone());
+                let session = name.id().to_owned();
+                self.life.get_or_insert_default().session = Some(name);
+                session
+            }
+            None => String::new(),
+        };
         let connected = Connected {
             client: id,
             ttl: ttl(identity.expire_at).filter(|_| identity.client_refresh),
@@ -115,8 +126,8 @@ impl<C: Connection> Driver<C> {
             subs: BTreeMap::new(),
             ping: settings.ping_interval,
             pong: (!settings.pong_timeout.is_zero()).then_some(settings.pong_timeout),
-            session: session.to_owned(),
-            node: if session.is_empty() { String::new() } else { app.node.id.clone() },
+            session,
+            node: node.unwrap_or_default(),
             time: if settings.server_time { unix_millis() } else { 0 },
         };
         let (todo, wishes) = (identity.channels.into(), request.subs);

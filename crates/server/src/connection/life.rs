@@ -16,7 +16,8 @@ impl<C: Connection> Driver<C> {
     /// Makes the client known in a channel, where it is to be.
     pub(super) fn introduce(&mut self, channel: &Channel, now: Instant) {
         let held = self.subscriptions.get_mut(channel);
-        let Some(known) = held.and_then(|held| held.known.as_deref_mut()) else { return };
+        let known = held.and_then(|held| held.known.as_deref_mut());
+        let Some(known) = known.filter(|known| known.announced || known.present) else { return };
         known.introduced = true;
         let (info, announced, present) = (known.info.clone(), known.announced, known.present);
         let (app, channel) = (self.app.clone(), channel.clone());

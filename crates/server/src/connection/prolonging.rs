@@ -15,6 +15,7 @@ use tidegate_core::{Channel, Client, ClientInfo, Disconnect, Refreshed, Refusal}
 use super::contained::caught;
 use super::requests::Step;
 use super::{Driver, EXPIRED, INTERNAL, Phase};
+use crate::http::SessionName;
 use crate::time::until;
 
 const SUBSCRIPTION_EXPIRED: Disconnect = Disconnect::new(2501, "subscription expired");
@@ -29,6 +30,8 @@ pub(super) struct Life {
     pub(super) upkeep: Option<Instant>,
     /// The server prolongs it, and the client does not know of it.
     pub(super) by_server: bool,
+    /// The session by which backends may name it, where no transport has one.
+    pub(super) session: Option<SessionName>,
     /// Questions whether lives go on. A backend that hangs must not hold up what the client asks for.
     prolonging: Option<FuturesUnordered<Pin<Box<dyn Future<Output = Step> + Send>>>>,
 }

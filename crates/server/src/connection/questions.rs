@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use tidegate_core::broker::BrokerError;
 use tidegate_core::request::{HistoryRequest, Response};
-use tidegate_core::{Channel, Client, ClientError, Publication, Refusal};
+use tidegate_core::{Channel, Client, ClientError, ClientInfo, Publication, Refusal};
 
 use crate::app::App;
 use crate::handle::{PublishError, no_room};
@@ -18,6 +18,7 @@ pub(super) async fn publish(
     channel: Channel,
     data: Bytes,
     key: Option<Arc<str>>,
+    info: Arc<ClientInfo>,
     subscribed: bool,
 ) -> Result<Response, Refusal> {
     let grant = app.authenticator().publish(client, &channel, &data, subscribed).await?;
@@ -28,7 +29,7 @@ pub(super) async fn publish(
     let publication = Publication {
         data,
         version: grant.version,
-        info: Some(client.info.clone()),
+        info: Some(info),
         time: unix_millis(),
         delta: grant.options.delta,
         tags: grant.options.tags.clone(),
@@ -69,6 +70,10 @@ pub(super) async fn history(
     now: Instant,
 ) -> Result<Response, Refusal> {
     let bounds = app.authenticator().history(client, &request.channel, subscribed).await?;
+    if request.reverse && request.since.as_ref().is_some_and(|since| since.offset == 0) {
+        // Back from the very beginning: no such page.
+        return Err(ClientError::BAD_REQUEST.into());
+    }
     let most = app.settings().history_limit;
     request.limit = Some(request.limit.map_or(most, |limit| limit.min(most)));
     app.hub.broker().history(&request, &bounds, now).await.map(Response::History).map_err(|e| refusal(&e))

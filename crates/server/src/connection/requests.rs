@@ -77,9 +77,13 @@ impl<C: Connection> Driver<C> {
                 self.forget(held);
             }
             (Request::Publish { channel, data, key }, Some(client)) => {
-                let subscribed = self.subscriptions.get(&channel).is_some();
+                let held = self.subscriptions.get(&channel);
+                let subscribed = held.is_some();
+                // Whoever is subscribed publishes as it is known there.
+                let known = held.and_then(|held| held.known.as_deref()).map(|known| known.info.clone());
+                let info = known.unwrap_or_else(|| client.info.clone());
                 self.work = Some(Box::pin(async move {
-                    Step::Answer(publish(&app, &client, channel, data, key, subscribed).await)
+                    Step::Answer(publish(&app, &client, channel, data, key, info, subscribed).await)
                 }));
             }
             (Request::Presence(channel), Some(client)) => {
@@ -120,6 +124,9 @@ impl<C: Connection> Driver<C> {
                 let Some(held) = self.subscriptions.get(&channel) else {
                     return self.answer(Err(ClientError::PERMISSION_DENIED.into()), now);
                 };
+                if held.server_side {
+                    return self.close(Disconnect::new(3501, "bad request"), now);
+                }
                 if held.client_refresh && token.is_empty() {
                     return self.answer(Err(ClientError::BAD_REQUEST.into()), now);
                 }

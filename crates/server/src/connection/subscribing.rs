@@ -166,7 +166,8 @@ impl<C: Connection> Driver<C> {
             recovery(&mut subscribed, recover, grant.cache, wanted.filter(), history, limit);
             let refuses =
                 |request: &SubscribeRequest| request.refuse_unrecoverable && request.recover.is_some();
-            if !subscribed.recovered && request.is_some_and(refuses) {
+            // In cache mode no position is unrecoverable: whatever is the newest will do.
+            if !subscribed.recovered && !grant.cache && request.is_some_and(refuses) {
                 self.outbox.detach(lane);
                 return self.not_subscribed(wanted, ClientError::UNRECOVERABLE_POSITION.into(), now);
             }
@@ -177,7 +178,7 @@ impl<C: Connection> Driver<C> {
         let subscription = self.session.subscription(&wanted.channel, &subscribed);
         let unspeakable = track
             .and_then(|(track, head)| self.lay_track(lane, track, &head, &wanted.channel, &mut subscribed));
-        let known = (grant.announce || grant.presence).then(|| {
+        let known = (grant.announce || grant.presence || !grant.info.is_empty()).then(|| {
             let info = ClientInfo { channel: grant.info.clone(), ..ClientInfo::clone(&client.info) };
             let (announced, present) = (grant.announce, grant.presence);
             Box::new(Known { info: Arc::new(info), announced, present, introduced: false })
@@ -308,6 +309,10 @@ fn recovery(
         let has = from.epoch == top.epoch && from.offset <= top.offset;
         let has = |one: &Publication| has && one.offset <= from.offset && from.offset > 0;
         subscribed.publications = newest.filter(|one| !has(one)).into_iter().collect();
+        if subscribed.recovered {
+            // As from any place that was recovered from; one beyond the top is of another life of the stream.
+            subscribed.position.offset = from.offset.min(top.offset);
+        }
         return;
     }
     let same_epoch = from.epoch.is_empty() || from.epoch == top.epoch;

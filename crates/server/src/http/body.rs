@@ -6,6 +6,7 @@ use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use tidegate_protocol::Malformed;
 
 /// A request's whole body, of at most `limit` bytes, if it comes in `time`.
 ///
@@ -46,6 +47,8 @@ pub(crate) enum Unread {
     Broken(#[from] axum::Error),
     #[error("expected a connect command in the body")]
     Empty,
+    #[error("expected a connect request: {0}")]
+    Malformed(#[from] Malformed),
     #[error("expected a connect command in the query, as cf_connect")]
     NoQuery,
 }
@@ -56,7 +59,7 @@ impl Unread {
         match self {
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::Broken(_) | Self::Empty | Self::NoQuery => StatusCode::BAD_REQUEST,
+            Self::Broken(_) | Self::Empty | Self::Malformed(_) | Self::NoQuery => StatusCode::BAD_REQUEST,
         }
     }
 }

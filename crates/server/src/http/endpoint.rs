@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any};
 use tidegate_core::outbox::{Framing, HEADER};
 use tidegate_core::transport::Peer;
+use tidegate_protocol::Encoding;
 use tidegate_transport_ws::{Origins, peer};
 
 use super::body::Unread;
@@ -101,6 +102,8 @@ const EVENTS: Framing = Framing {
 const EVENT: &[u8] = b"data: ";
 /// A connect request that asks for nothing.
 const NOTHING: Bytes = Bytes::from_static(b"{}");
+/// A frame without a command: it is read as any other, and its stream says what is wrong with it.
+const EMPTY: Bytes = Bytes::from_static(b"\n");
 /// What nginx and its like are told: to pass on what comes as it comes.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -177,7 +180,7 @@ impl Mounted {
             return (*status, closed, text.clone()).into_response();
         }
         let content_type = match kind {
-            Kind::Sse | Kind::UniSse => "text/event-stream",
+            Kind::Sse | Kind::UniSse => "text/event-stream; charset=utf-8",
             _ if protobuf => "application/octet-stream",
             _ => "application/json",
         };
@@ -199,16 +202,20 @@ impl Mounted {
         if parts.method == Method::POST {
             let body = self.options.read(&parts.headers, body).await?;
             return match body.trim_ascii().is_empty() {
+                false if only_reads => checked(body).map(Some),
                 false => Ok(Some(body)),
                 true if only_reads => Ok(Some(NOTHING)),
+                true if self.kind == Kind::HttpStream => Ok(Some(EMPTY)),
                 true => Err(Unread::Empty),
             };
         }
         let query = parts.uri.query().unwrap_or_default();
-        match query.split('&').any(|pair| pair.split('=').next() == Some("cf_connect")) {
-            true => Ok(None),
-            false if only_reads => Ok(Some(NOTHING)),
-            false => Err(Unread::NoQuery),
+        let found = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "cf_connect");
+        match found.map(|(_, connect)| connect).filter(|connect| !connect.is_empty()) {
+            Some(connect) if only_reads => checked(connect.into_owned().into()).map(|_| None),
+            Some(_) => Ok(None),
+            None if only_reads => Ok(Some(NOTHING)),
+            None => Err(Unread::NoQuery),
         }
     }
 }
@@ -252,6 +259,12 @@ impl Kind {
     fn takes(self, method: &Method) -> bool {
         method == Method::POST || (method == Method::GET && matches!(self, Self::Sse | Self::UniSse))
     }
+}
+
+/// The connect request of a client that only reads, if it can be read: what it asks for is judged later.
+fn checked(request: Bytes) -> Result<Bytes, Unread> {
+    Encoding::Json.connect_request(&request)?;
+    Ok(request)
 }
 
 /// Whether a body is in Protobuf.

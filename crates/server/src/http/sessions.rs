@@ -16,9 +16,14 @@ struct Entry {
 }
 
 /// A session's entry. Dropping it removes the entry.
-pub(super) struct Session {
+pub(crate) struct Name {
     sessions: Arc<Sessions>,
     id: Arc<str>,
+}
+
+/// The session of a stream.
+pub(super) struct Session {
+    name: Name,
     pipe: Arc<Pipe>,
 }
 
@@ -27,8 +32,17 @@ impl Sessions {
     pub(super) fn open(self: &Arc<Self>, id: Arc<str>, posts: bool) -> Session {
         let pipe = Pipe::new();
         let entry = Entry { pipe: posts.then(|| pipe.clone()), client: None };
+        Session { name: self.enter(id, entry), pipe }
+    }
+
+    /// A new session with this id, which nobody is to guess, of a client that has connected by other ways.
+    pub(crate) fn name(self: &Arc<Self>, id: Arc<str>, client: Arc<str>) -> Name {
+        self.enter(id, Entry { pipe: None, client: Some(client) })
+    }
+
+    fn enter(self: &Arc<Self>, id: Arc<str>, entry: Entry) -> Name {
         self.lock().insert(id.clone(), entry);
-        Session { sessions: self.clone(), id, pipe }
+        Name { sessions: self.clone(), id }
     }
 
     /// Where messages of this session's client go.
@@ -65,9 +79,22 @@ impl fmt::Debug for Sessions {
     }
 }
 
+impl Name {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Who knows the id may speak for the client.
+        f.debug_struct("Name").finish_non_exhaustive()
+    }
+}
+
 impl Session {
     pub(super) fn id(&self) -> &str {
-        &self.id
+        self.name.id()
     }
 
     pub(super) fn pipe(&self) -> &Arc<Pipe> {
@@ -75,7 +102,7 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Name {
     fn drop(&mut self) {
         let entry = self.sessions.lock().remove(&self.id);
         drop(entry);

@@ -53,8 +53,7 @@ impl Error {
         if !(100..=113).contains(&self.code) && !(400..=1999).contains(&self.code) {
             return Err("expected an error code from 400 to 1999, or one of the protocol's own");
         }
-        let message = if self.message.is_empty() { "error".to_owned() } else { self.message };
-        Ok(ClientError { code: self.code, message: message.into(), temporary: self.temporary }.into())
+        Ok(ClientError { code: self.code, message: self.message.into(), temporary: self.temporary }.into())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calls of clients that the backend answers.
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use tidegate_core::{Client, Refusal};
 
@@ -12,8 +12,14 @@ use super::{Event, Question};
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RpcResult {
+    #[serde(deserialize_with = "given")]
     data: Option<Box<RawValue>>,
     b64data: Option<String>,
+}
+
+/// `null` is an answer, too.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 impl Proxy {

@@ -25,7 +25,7 @@ impl Authenticator for Rules {
         client: &Client,
         request: &SubscribeRequest,
     ) -> Result<SubscribeGrant, Refusal> {
-        let namespace = self.named_by_client(&request.channel)?;
+        let namespace = self.namespaces.wanted_by_client(request.channel.as_str())?;
         let permission = self.permit(client, namespace, request, unix_now()).await?;
         Ok(self.grant(client, namespace, request, permission)?)
     }

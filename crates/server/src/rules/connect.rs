@@ -61,11 +61,9 @@ impl Rules {
         token: &str,
         now: i64,
     ) -> Result<Refreshed, Refusal> {
-        if token.is_empty() {
+        // Where the backend says who may stay, the client has no say.
+        if token.is_empty() || self.proxies.refresh.is_some() {
             return Err(BAD_REQUEST.into());
-        }
-        if let Some(proxy) = &self.proxies.refresh {
-            return proxy.refresh(client, now).await;
         }
         let token = match self.connections.connect(token, now).await {
             Ok(token) => token,
@@ -91,7 +89,7 @@ impl Rules {
     /// 3501 for a namespace that is not known.
     fn add_wanted(&self, identity: &mut Identity, request: &ConnectRequest) -> Result<(), Refusal> {
         for channel in request.subs.keys() {
-            let namespace = match self.named_by_client(channel) {
+            let namespace = match self.namespaces.wanted_by_client(channel.as_str()) {
                 Ok(namespace) => namespace,
                 Err(error) if error.code == ClientError::UNKNOWN_CHANNEL.code => {
                     return Err(BAD_REQUEST.into());
@@ -230,5 +228,5 @@ fn refusal(error: TokenError) -> Refusal {
 }
 
 pub(super) const INVALID_TOKEN: Disconnect = Disconnect::new(3500, "invalid token");
-const BAD_REQUEST: Disconnect = Disconnect::new(3501, "bad request");
+pub(super) const BAD_REQUEST: Disconnect = Disconnect::new(3501, "bad request");
 const PERMISSION_DENIED: Disconnect = Disconnect::new(3507, "permission denied");

@@ -55,12 +55,23 @@ impl Namespaces {
         Ok(self.split(channel)?.0)
     }
 
-    /// The namespace of a channel that a client names, whose length and letters are bounded.
+    /// The namespace of a channel that a client wants to be subscribed to, whose length is bounded, too.
     ///
     /// # Errors
-    /// 107 for a name that is too long or has other letters, 102 for an unknown namespace.
+    /// 107 for a name that is too long, and as [`named_by_client`](Self::named_by_client) says.
+    pub(super) fn wanted_by_client(&self, channel: &str) -> Result<&Namespace, ClientError> {
+        if channel.len() > self.max_length {
+            return Err(ClientError::BAD_REQUEST);
+        }
+        self.named_by_client(channel)
+    }
+
+    /// The namespace of a channel that a client names, whose letters are bounded.
+    ///
+    /// # Errors
+    /// 107 for a name that has other letters, 102 for an unknown namespace.
     pub(super) fn named_by_client(&self, channel: &str) -> Result<&Namespace, ClientError> {
-        if channel.is_empty() || channel.len() > self.max_length {
+        if channel.is_empty() {
             return Err(ClientError::BAD_REQUEST);
         }
         let (namespace, rest) = self.split(channel)?;

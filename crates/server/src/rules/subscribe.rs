@@ -129,11 +129,12 @@ impl Rules {
         token: &str,
         now: i64,
     ) -> Result<Refreshed, Refusal> {
+        // Where the backend says who may stay, the client has no say.
+        if self.namespaces.of(channel.as_str())?.proxies.sub_refresh.is_some() {
+            return Err(super::connect::BAD_REQUEST.into());
+        }
         if token.is_empty() {
-            return match &self.namespaces.of(channel.as_str())?.proxies.sub_refresh {
-                Some(proxy) => proxy.sub_refresh(client, channel, now).await,
-                None => Err(ClientError::BAD_REQUEST.into()),
-            };
+            return Err(ClientError::BAD_REQUEST.into());
         }
         let token = match self.subscription_tokens().subscribe(token, now).await {
             Ok(token) => token,

@@ -41,7 +41,7 @@ pub(super) struct Claims {
     b64data: Option<String>,
     r#override: Option<Override>,
     channels: Option<Vec<String>>,
-    subs: Option<BTreeMap<String, SubClaims>>,
+    subs: Option<BTreeMap<String, Option<SubClaims>>>,
     meta: Option<Box<RawValue>>,
 }
 
@@ -98,7 +98,11 @@ impl Claims {
     /// The channels of `subs`, or where there are none of `channels`, as v6 has it.
     pub(super) fn channels(&self) -> Result<Vec<TokenChannel>, TokenError> {
         if let Some(subs) = self.subs.as_ref().filter(|subs| !subs.is_empty()) {
-            return subs.iter().map(|(channel, sub)| sub.channel(channel)).collect();
+            let plain = SubClaims::default();
+            return subs
+                .iter()
+                .map(|(channel, sub)| sub.as_ref().unwrap_or(&plain).channel(channel))
+                .collect();
         }
         let channels = self.channels.iter().flatten();
         Ok(channels
@@ -113,7 +117,7 @@ impl Claims {
 }
 
 /// An element of `subs`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct SubClaims {
     info: Option<Box<RawValue>>,
     b64info: Option<String>,

@@ -154,6 +154,10 @@ fn payloads() {
     assert_eq!((&*sub.channel, &sub.info[..], &sub.data[..]), ("news", &b"[1]"[..], &[0, 1][..]));
     let overrides = Overrides { presence: Some(true), join_leave: Some(false), ..Overrides::default() };
     assert_eq!(sub.overrides, overrides);
+    // A channel of which the token says nothing.
+    let claims = json!({"sub": "ann", "subs": {"news": null}});
+    let token = tokio_test(verifier(|_| {}).connect(&signed(SECRET, &claims), NOW)).expect("a good token");
+    assert_eq!((&*token.channels[0].channel, token.channels[0].info.is_empty()), ("news", true));
 }
 
 #[test]

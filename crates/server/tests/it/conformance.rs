@@ -13,8 +13,7 @@ use crate::ways::{Stage, Visitor, Way, within};
 
 /// What a client hears when it is closed, and then nothing.
 async fn closes(visitor: &mut Visitor, way: Way, code: u16, reason: &str) {
-    let reconnect = if matches!(code, 3500..=3999) { "" } else { r#","reconnect":true"# };
-    let told = format!(r#"{{"push":{{"disconnect":{{"code":{code},"reason":"{reason}"{reconnect}}}}}}}"#);
+    let told = format!(r#"{{"push":{{"disconnect":{{"code":{code},"reason":"{reason}"}}}}}}"#);
     if way != Way::WebSocket {
         assert_eq!(visitor.hear().await, told, "{way:?}");
     }

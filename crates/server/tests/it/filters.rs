@@ -163,7 +163,12 @@ async fn cache_recovery_brings_the_newest_that_is_wanted() {
         let result = subscribe(&mut guest, kind, &recover).await;
         assert_eq!(result["recovered"], json!(true), "{result}");
         assert_eq!(result["publications"][0]["offset"].as_u64(), expected, "{kind} from {offset}: {result}");
+        assert_eq!(result["offset"].as_u64().unwrap_or_default(), offset, "{kind} from {offset}: {result}");
     }
+    // A place that the stream has not come to is of another life.
+    let mut guest = site.client("bob").await;
+    let result = subscribe(&mut guest, "c", r#","recover":true,"offset":9"#).await;
+    assert_eq!((&result["offset"], &result["publications"][0]["offset"]), (&json!(4), &json!(4)), "{result}");
     site.end().await;
 }
 

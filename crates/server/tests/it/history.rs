@@ -129,6 +129,10 @@ async fn a_history_page_is_bounded() {
         (r#","limit":100"#, vec![1, 2, 3]),
         (r#","limit":2,"since":{"offset":4}"#, vec![5, 6]),
         (r#","limit":2,"reverse":true"#, vec![6, 5]),
+        (r#","limit":2,"reverse":true,"since":{"offset":4}"#, vec![3, 2]),
+        (r#","limit":2,"reverse":true,"since":{"offset":7}"#, vec![6, 5]),
+        // The stream has not come to where the page would begin.
+        (r#","limit":2,"reverse":true,"since":{"offset":8}"#, vec![]),
     ] {
         guest.say(&format!(r#"{{"id":5,"history":{{"channel":"news"{request}}}}}"#)).await;
         let reply: Value = serde_json::from_str(&guest.hear().await).unwrap();
@@ -145,6 +149,12 @@ async fn a_history_page_is_bounded() {
         .ask(
             r#"{"id":6,"history":{"channel":"news","limit":1,"since":{"offset":1,"epoch":"other"}}}"#,
             &[r#"{"id":6,"error":{"code":112,"message":"unrecoverable position"}}"#],
+        )
+        .await;
+    guest
+        .ask(
+            r#"{"id":7,"history":{"channel":"news","limit":1,"since":{},"reverse":true}}"#,
+            &[r#"{"id":7,"error":{"code":107,"message":"bad request"}}"#],
         )
         .await;
     site.end().await;

@@ -128,3 +128,21 @@ async fn who_has_not_joined_does_not_leave() {
     assert_eq!(ada.hear_all().await, Vec::<String>::new());
     site.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_is_subscribed_publishes_as_it_is_known_in_the_channel() {
+    let grant = SubscribeGrant { info: "7".into(), ..Default::default() };
+    let site = Site::start(Rules { grant, ..Rules::default() }, |b| b);
+    let mut ada = site.client("ada").await;
+    let publish = r#"{"id":3,"publish":{"channel":"news","data":1}}"#;
+    let reply = r#"{"id":3,"publish":{}}"#;
+    ada.subscribe("news").await;
+    let own = push("news", r#""pub":{"data":1,"info":{"user":"ada","client":"ME","chan_info":7}}"#);
+    ada.ask(publish, &[&own, reply]).await;
+    // Who is not subscribed has no info of the channel's.
+    let mut bob = site.client("bob").await;
+    bob.ask(publish, &[reply]).await;
+    let info = format!(r#""pub":{{"data":1,"info":{{"user":"bob","client":"{}"}}}}"#, bob.id);
+    ada.hears(&[&push("news", &info)]).await;
+    site.end().await;
+}

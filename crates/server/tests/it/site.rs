@@ -412,8 +412,7 @@ pub(crate) fn push(channel: &str, what: &str) -> String {
 
 /// The `disconnect` push and the farewell.
 pub(crate) fn farewell(code: u16, reason: &str) -> [String; 2] {
-    let reconnect = if matches!(code, 3500..=3999) { "" } else { r#","reconnect":true"# };
-    let push = format!(r#"{{"push":{{"disconnect":{{"code":{code},"reason":"{reason}"{reconnect}}}}}}}"#);
+    let push = format!(r#"{{"push":{{"disconnect":{{"code":{code},"reason":"{reason}"}}}}}}"#);
     [push, format!("end {code} {reason}")]
 }
 

@@ -66,7 +66,11 @@ async fn events_have_their_first_command_in_the_url_or_in_the_body() {
     let query = "/sse?cf_connect=%7B%22id%22%3A1%2C%22connect%22%3A%7B%22token%22%3A%22ada%22%7D%7D";
     for mut stream in [door.get(query).await, door.post("/sse", "", CONNECT).await] {
         assert_eq!(stream.status, 200);
-        assert!(stream.head.contains("\r\ncontent-type: text/event-stream\r\n"), "{}", stream.head);
+        assert!(
+            stream.head.contains("\r\ncontent-type: text/event-stream; charset=utf-8\r\n"),
+            "{}",
+            stream.head
+        );
         let event = stream.event().await;
         assert_eq!(plain(&event), r#"{"connect":{"ping":25,"pong":true},"id":1}"#);
         stream.note(&event);
@@ -74,12 +78,15 @@ async fn events_have_their_first_command_in_the_url_or_in_the_body() {
         assert_eq!(stream.event().await, r#"{"id":2,"subscribe":{}}"#);
     }
     assert_eq!(door.get("/sse").await.status, 400);
-    assert_eq!(door.post("/http_stream", "", "").await.status, 400);
+    assert_eq!(door.get("/sse?cf_connect=").await.status, 400);
     assert_eq!(door.get("/http_stream").await.status, 405);
     // What cannot be read closes, and says so on the stream.
     let mut stream = door.get("/sse?cf_connect=%7B").await;
     let why = r#"{"push":{"disconnect":{"code":3501,"reason":"bad request"}}}"#;
     assert_eq!(stream.event().await, why);
+    assert_eq!(stream.rest().await, "");
+    let mut stream = door.post("/http_stream", "", "").await;
+    assert_eq!((stream.status, &*stream.line().await), (200, why));
     assert_eq!(stream.rest().await, "");
     door.end().await;
 }
@@ -98,7 +105,8 @@ async fn what_is_posted_for_nobody_is_told_apart() {
     let (session, node) = (stream.session.clone(), stream.node.clone());
     assert_eq!(post(&session, "another").await.status, 404);
     assert_eq!(post("gone", &node).await.status, 204);
-    for malformed in ["", "x", "[]", r#"{"session":"a","node":"b","data":{}}"#] {
+    assert_eq!(door.post("/emulation", "", r#"{"session":"a","node":"b","data":{}}"#).await.status, 404);
+    for malformed in ["", "x", "[]", r#"{"session":1}"#] {
         assert_eq!(door.post("/emulation", "", malformed).await.status, 400, "{malformed}");
     }
     assert_eq!(door.get("/emulation").await.status, 405);
@@ -245,7 +253,7 @@ async fn streams_are_told_that_the_server_stops_and_cut_if_they_do_not_read() {
         stream.line().await;
     }
     let stopping = door.site.stop();
-    let why = r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown","reconnect":true}}}"#;
+    let why = r#"{"push":{"disconnect":{"code":3001,"reason":"shutdown"}}}"#;
     assert_eq!(stream.line().await, why);
     assert_eq!(stream.rest().await, "");
     let (stopped, took) = within(stopping.wait()).await;
@@ -311,18 +319,19 @@ async fn a_refused_connect_request_may_be_an_http_status() {
     assert_eq!(ask("refused").await, (401, "log in again".to_owned()));
     assert_eq!(ask("invalid").await, (403, String::new()));
     assert_eq!(ask("ada").await, (200, String::new()));
-    // A code that is not named.
-    let mut stream = door.post("/uni_http_stream", "", r#"{"token":1}"#).await;
-    assert_eq!(stream.status, 200);
-    assert_eq!(stream.line().await, r#"{"disconnect":{"code":3501,"reason":"bad request"}}"#);
-    drop(stream);
+    // What is no connect request, there and in a URL; it has no code.
+    for bad in ["x", "[]", r#"{"token":1}"#] {
+        assert_eq!(door.post("/uni_http_stream", "", bad).await.status, 400, "{bad}");
+    }
+    assert_eq!(door.get("/uni_sse?cf_connect=x").await.status, 400);
+    drop(door.get("/uni_sse?cf_connect=").await);
     door.gone(0).await;
     door.end().await;
     // Without such a list the stream says it.
     let door = Door::open(Rules::default(), |b| b);
     let mut stream = door.post("/uni_http_stream", "", r#"{"token":"refused"}"#).await;
     assert_eq!(stream.status, 200);
-    let why = r#"{"disconnect":{"code":3005,"reason":"connection expired","reconnect":true}}"#;
+    let why = r#"{"disconnect":{"code":3005,"reason":"connection expired"}}"#;
     assert_eq!(stream.line().await, why);
     assert_eq!(stream.rest().await, "");
     door.end().await;

@@ -132,7 +132,7 @@ fn control_frames_are_answered() {
     check(&[frame(0x89, b"")], &[r#"answer "\x8a\0""#]);
     check(&[frame(0x89, &[b'x'; 125])], &["answer 127 bytes"]);
     check(&[frame(0x8a, b"unasked")], &["pong"]);
-    check(&[frame(0x88, b"")], &["closed None"]);
+    check(&[frame(0x88, b"")], &["closed Some(1005)"]);
     check(&[frame(0x88, b"\x03\xe8bye \xe2\x82\xac"), frame(0x81, b"late")], &["closed Some(1000)"]);
     for code in [1000_u16, 1001, 1002, 1003, 1007, 1011, 1012, 1013, 3000, 3999, 4000, 4999] {
         let expected = format!("closed Some({code})");
@@ -145,25 +145,25 @@ fn violations_close_with_1002() {
     let error = |frames: &[Vec<u8>], rule: &str| check(frames, &[&format!("error 1002 {rule}")]);
     let mut unmasked = frame(0x81, b"x");
     unmasked[1] &= 0x7f;
-    error(&[unmasked], "frame not masked");
-    for bit in [0x40, 0x20, 0x10] {
-        error(&[frame(0x81 | bit, b"x")], "reserved bit set");
-        error(&[frame(0x89 | bit, b"x")], "reserved bit set");
+    error(&[unmasked], "bad MASK");
+    for (bit, told) in [(0x40, "RSV1 set"), (0x20, "RSV2 set"), (0x10, "RSV3 set")] {
+        error(&[frame(0x81 | bit, b"x")], told);
+        error(&[frame(0x89 | bit, b"x")], told);
     }
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
-        error(&[frame(0x80 | opcode, b"x")], "unknown opcode");
+        error(&[frame(0x80 | opcode, b"x")], &format!("bad opcode {opcode}"));
     }
     for opcode in [8, 9, 10] {
-        error(&[frame(opcode, b"")], "fragmented control frame");
-        error(&[frame(0x80 | opcode, &[0; 126])], "control frame over 125 bytes");
+        error(&[frame(opcode, b"")], "FIN not set on control");
+        error(&[frame(0x80 | opcode, &[0; 126])], "len > 125 for control");
     }
-    error(&[frame(0x80, b"x")], "continuation of nothing");
-    error(&[frame(0x00, b"x")], "continuation of nothing");
-    error(&[frame(0x01, b"x"), frame(0x81, b"y")], "new message inside a fragmented one");
-    error(&[frame(0x01, b"x"), frame(0x02, b"y")], "new message inside a fragmented one");
+    error(&[frame(0x80, b"x")], "continuation after FIN");
+    error(&[frame(0x00, b"x")], "continuation after FIN");
+    error(&[frame(0x01, b"x"), frame(0x81, b"y")], "data before FIN");
+    error(&[frame(0x01, b"x"), frame(0x02, b"y")], "data before FIN");
     error(&[frame(0x88, b"\x03")], "close frame of one byte");
     for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535] {
-        error(&[frame(0x88, &code.to_be_bytes())], "invalid close code");
+        error(&[frame(0x88, &code.to_be_bytes())], &format!("bad close code {code}"));
     }
 }
 

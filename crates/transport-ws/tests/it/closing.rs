@@ -71,7 +71,7 @@ async fn check(bytes: &[u8], expected: &str) {
 
 #[tokio::test]
 async fn broken_rules_close_with_their_code() {
-    check(b"\x81\x01x", "1002 frame not masked").await;
+    check(b"\x81\x01x", "1002 bad MASK").await;
     check(b"\x81\x81\0\0\0\0\xff", "1007 text not UTF-8").await;
     check(b"\x82\xff\x80\0\0\0\0\0\0\0\0\0\0\0", "1009 ").await;
     check(b"\x82\xff\0\0\0\0\0\x01\0\x01\0\0\0\0", "1009 ").await;

@@ -71,9 +71,9 @@ async fn bad_requests_are_answered() {
             }
         };
         check("GET", "POST", &["http/1.1 405 "]).await;
-        check("Upgrade\r\n", "x\r\n", &["http/1.1 426 ", "upgrade: websocket\r\n"]).await;
-        check("websocket\r\n", "h2c\r\n", &["http/1.1 426 ", "upgrade: websocket\r\n"]).await;
-        check("Version: 13", "Version: 8", &["http/1.1 426 ", "sec-websocket-version: 13\r\n"]).await;
+        check("Upgrade\r\n", "x\r\n", &["http/1.1 400 ", "upgrade: websocket\r\n"]).await;
+        check("websocket\r\n", "h2c\r\n", &["http/1.1 400 ", "upgrade: websocket\r\n"]).await;
+        check("Version: 13", "Version: 8", &["http/1.1 400 ", "sec-websocket-version: 13\r\n"]).await;
         check("ZQ==", "ZQ", &["http/1.1 400 "]).await;
         check("Sec-WebSocket-Key", "X-Key", &["http/1.1 400 "]).await;
         check("Host: a", "Host", &["http/1.1 400 "]).await;

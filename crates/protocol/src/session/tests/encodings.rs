@@ -13,7 +13,7 @@ fn check_encoding(protocol: &str, query: &str, expected: Encoding) {
 }
 
 #[test]
-fn the_subprotocol_chooses_and_then_the_query() {
+fn the_subprotocol_chooses_and_so_does_the_query() {
     use Encoding::{Json, Protobuf};
     check_encoding("", "", Json);
     check_encoding("centrifuge-json", "", Json);
@@ -24,7 +24,8 @@ fn the_subprotocol_chooses_and_then_the_query() {
     check_encoding("", "format=json", Json);
     check_encoding("", "cf_protocol=protobuf2", Json);
     check_encoding("", "xformat=protobuf", Json);
-    check_encoding("centrifuge-json", "cf_protocol=protobuf", Json);
+    check_encoding("centrifuge-json", "cf_protocol=protobuf", Protobuf);
+    check_encoding("centrifuge-json", "format=protobuf", Protobuf);
     check_encoding("centrifuge-protobuf", "format=json", Protobuf);
 }
 

@@ -3,13 +3,13 @@
 use axum::http::Method;
 use serde_json::Value;
 
-use super::{BAD_REQUEST, DONE, NOT_AVAILABLE, UNKNOWN, World};
+use super::{BAD_REQUEST, DONE, INTERNAL, NOT_AVAILABLE, UNKNOWN, World};
 
 #[tokio::test]
 async fn whom_and_what_must_be_said() {
     let world = World::new();
     for (method, body, expected) in [
-        ("subscribe", r#"{"channel":"n:1"}"#, BAD_REQUEST),
+        ("subscribe", r#"{"channel":"n:1"}"#, DONE),
         ("subscribe", r#"{"user":"u"}"#, BAD_REQUEST),
         ("subscribe", r#"{"user":"u","channel":"none:1"}"#, UNKNOWN),
         ("subscribe", r#"{"user":"u","channel":"n:1","b64info":"?"}"#, BAD_REQUEST),
@@ -23,7 +23,9 @@ async fn whom_and_what_must_be_said() {
         ),
         // Without a user: the anonymous ones.
         ("unsubscribe", r#"{"channel":"n:1"}"#, DONE),
-        ("unsubscribe", r#"{"user":"u","channel":""}"#, BAD_REQUEST),
+        ("unsubscribe", r#"{"user":"u","channel":""}"#, DONE),
+        ("unsubscribe", r#"{"user":"u"}"#, DONE),
+        ("unsubscribe", "{}", DONE),
         ("unsubscribe", r#"{"user":"u","channel":"none:1"}"#, UNKNOWN),
         ("unsubscribe", r#"{"user":"u","channel":"n:1"}"#, DONE),
         ("disconnect", "{}", DONE),
@@ -38,6 +40,18 @@ async fn whom_and_what_must_be_said() {
     }
     let long = format!(r#"{{"user":"u","disconnect":{{"code":4000,"reason":"{}"}}}}"#, "x".repeat(124));
     world.check("disconnect", &long, 200, BAD_REQUEST).await;
+}
+
+#[tokio::test]
+async fn what_would_have_expired_is_not_begun() {
+    let mut world = World::new();
+    world.start();
+    let mut ada = world.connect("ada").await;
+    let subscribe = |user: &str, at: i64| format!(r#"{{"user":"{user}","channel":"n:1","expire_at":{at}}}"#);
+    world.check("subscribe", &subscribe("ada", 5), 200, INTERNAL).await;
+    world.check("subscribe", &subscribe("nobody", 5), 200, DONE).await;
+    world.check("subscribe", &subscribe("ada", 1 << 40), 200, DONE).await;
+    assert_eq!(ada.next().await, r#"{"push":{"channel":"n:1","subscribe":{}}}"#);
 }
 
 #[tokio::test]
@@ -71,7 +85,7 @@ async fn a_client_is_subscribed_published_to_and_unsubscribed() {
     world.check("presence_stats", r#"{"channel":"p:1"}"#, 200, stats).await;
     let listed = r#"{"result":{"channels":{"p:1":{"num_clients":1}}}}"#;
     for (pattern, expected) in
-        [("", listed), ("p:*", listed), ("x*", r#"{"result":{"channels":{}}}"#), ("[", BAD_REQUEST)]
+        [("", listed), ("p:*", listed), ("x*", r#"{"result":{"channels":{}}}"#), ("[", INTERNAL)]
     {
         world.check("channels", &format!(r#"{{"pattern":"{pattern}"}}"#), 200, expected).await;
     }
@@ -89,6 +103,13 @@ async fn a_client_is_subscribed_published_to_and_unsubscribed() {
     let custom = r#"{"user":"ann","disconnect":{"code":4000,"reason":"bye"}}"#;
     world.check("disconnect", custom, 200, DONE).await;
     assert_eq!(other.closed().await, "4000 bye");
+    // SDKs reconnect where there is no reason: for a code after which they must not, there is one.
+    for (code, expected) in [(4000, "4000 "), (4500, "4500 disconnected by the application")] {
+        let mut ann = world.connect("ann").await;
+        let why = format!(r#"{{"user":"ann","disconnect":{{"code":{code}}}}}"#);
+        world.check("disconnect", &why, 200, DONE).await;
+        assert_eq!(ann.closed().await, expected);
+    }
 }
 
 #[tokio::test]

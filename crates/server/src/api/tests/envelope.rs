@@ -47,6 +47,11 @@ async fn commands_in_an_envelope_are_replied_to_line_by_line() {
         ],
     )
     .await;
+    // Who names no method publishes.
+    let bad = r#"{"error":{"code":107,"message":"bad request"}}"#;
+    let nameless = r#"{"params":{"channel":"h:1","data":1}}"#;
+    check(&world, nameless, 200, &[r#"{"result":{"epoch":"E","offset":4}}"#]).await;
+    check(&world, r#"{"publish":{"channel":"h:1","data":1}}{}null"#, 200, &[bad, bad, bad]).await;
     // Between two commands there need be nothing, and a mistake in parameters is that command's.
     let stats = r#"{"method":"presence_stats","params":{"channel":"plain"}}"#;
     let wrong = r#"{"id":2,"method":"publish","params":{"channel":5}}"#;
@@ -71,7 +76,7 @@ async fn a_body_that_is_no_commands_does_nothing() {
         (" \n".to_owned(), "expected at least one command"),
         ("[]".to_owned(), "expected an object"),
         (r#"{"method":"nonsense","params":{}}"#.to_owned(), "expected a method, one of publish, broadcast"),
-        (r#"{"params":{}}"#.to_owned(), "expected a method"),
+        (r#"{"method":"","params":{}}"#.to_owned(), "expected a method"),
         (format!("{publish}\n{{"), "EOF"),
         (format!("{publish}\n{{\"method\":\"nonsense\"}}"), "expected a method"),
     ] {

@@ -15,7 +15,8 @@ async fn what_is_no_request_has_a_status() {
         ("info", "", 400, "the body: EOF"),
         ("publish", "{", 400, "line 1 column 1"),
         ("publish", "[]", 400, "expected an object"),
-        ("publish", "null", 400, "expected an object"),
+        ("publish", "5", 400, "expected an object"),
+        ("publish", "null", 200, BAD_REQUEST),
         ("publish", r#"{"channel":"plain","data":1} x"#, 400, "trailing characters"),
         ("publish", r#"{"channel":5,"data":1}"#, 400, "invalid type: integer `5`, expected a string"),
         ("publish", r#"{"channel":"plain","data":{"a"}}"#, 400, "column"),
@@ -69,6 +70,21 @@ async fn the_key_is_asked_for() {
             assert_eq!(world.send(Method::POST, method, headers, body).await.0, status, "{headers:?}");
         }
     }
+    // A key in the query is as good; `Authorization` counts only where there is no `X-API-Key`.
+    let (right, wrong) = (("Authorization", "apikey secret"), ("X-API-Key", "wrong"));
+    for (method, headers, status) in [
+        ("info?api_key=secret", &[][..], 200),
+        ("info?a=b&api_key=s%65cret", &[], 200),
+        ("info?api_key=secret", &[wrong], 200),
+        ("info?api_key=wrong", &[], 401),
+        ("info?api_key=", &[], 401),
+        ("info?api_key=wrong", &[right], 200),
+        ("info", &[right, wrong], 401),
+        ("info", &[right, ("X-API-Key", "")], 200),
+    ] {
+        let found = world.send(Method::POST, method, headers, "{}").await.0;
+        assert_eq!(found, status, "{method} {headers:?}");
+    }
     // Without the key, nothing is said of the body.
     assert_eq!(world.send(Method::POST, "info", &[], "{").await.0, 401);
     let shown = format!("{:?}", ApiOptions { key: "secret".into(), ..Default::default() });
@@ -80,6 +96,7 @@ async fn an_empty_key_is_nobodys() {
     let world = World::with(ApiOptions::default());
     for headers in [&[][..], &[("X-API-Key", "")], &[("Authorization", "apikey ")], &[("X-API-Key", "k")]] {
         assert_eq!(world.send(Method::POST, "info", headers, "{}").await.0, 401, "{headers:?}");
+        assert_eq!(world.send(Method::POST, "info?api_key=", headers, "{}").await.0, 401, "{headers:?}");
     }
 }
 

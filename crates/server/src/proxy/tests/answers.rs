@@ -32,6 +32,7 @@ async fn one_of_three() {
     // What PHP makes of an empty object, and what Go makes of an empty list.
     check(r#"{"result":[],"error":null}"#, r#"0 b"" b"" None"#).await;
     check(r#"{"error":{"code":403,"message":"no"}}"#, "error 403 no").await;
+    check(r#"{"error":{"code":403}}"#, "error 403 ").await;
     check(r#"{"error":{"code":1999,"message":"later","temporary":true}}"#, "error 1999 later, temporary")
         .await;
     check(r#"{"error":{"code":103,"message":"permission denied"}}"#, "error 103 permission denied").await;

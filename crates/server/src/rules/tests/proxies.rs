@@ -67,14 +67,19 @@ async fn lives_are_prolonged_by_the_backend_where_it_is_asked() {
     };
     assert_eq!(life(with.refresh_server_side(&ann).await), Ok(4_000_000_000));
     assert_eq!(life(without.refresh_server_side(&ann).await), Ok(0));
-    // Not even by a token, which the backend might not like.
-    assert_eq!(life(with.refresh(&ann, "nonsense").await), Ok(4_000_000_000));
+    // The client has no say: 3501, whatever token it has.
+    let good = token(json!({"sub": "ann", "exp": at(60)}));
+    for token in ["", "nonsense", &good] {
+        assert_eq!(code(&with.refresh(&ann, token).await), "3501");
+    }
     let (chat, other) = ("chat:a".into(), "other".into());
     assert_eq!(life(with.sub_refresh_server_side(&ann, &chat).await), Ok(4_000_000_000));
     assert_eq!(life(with.sub_refresh_server_side(&ann, &other).await), Ok(0));
-    assert_eq!(life(with.sub_refresh(&ann, &chat, "").await), Ok(4_000_000_000));
     let mut request = subscribe_to("chat:a");
     request.token = token(json!({"sub": "ann", "channel": "chat:a", "exp": at(60)}));
+    for token in ["", "nonsense", &request.token] {
+        assert_eq!(code(&with.sub_refresh(&ann, &chat, token).await), "3501");
+    }
     assert!(!with.subscribe(&ann, &request).await.expect("a good token").client_refresh);
     assert!(without.subscribe(&ann, &request).await.expect("a good token").client_refresh);
 }

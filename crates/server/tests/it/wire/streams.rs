@@ -66,7 +66,7 @@ async fn the_newest_only() {
     let flags = |more: &str| format!("{KEPT} +force_recovery +force_recovery_mode=cache {more}");
     let top = r#""recoverable":true,"positioned":true,"epoch":"E""#;
     for (more, request, empty, newest) in [
-        ("", "", "", ""),
+        ("", "", "", r#","offset":2"#),
         (
             "",
             r#","recover":true"#,
@@ -77,7 +77,13 @@ async fn the_newest_only() {
             "",
             r#","recover":true,"offset":9,"epoch":"other""#,
             r#","was_recovering":true"#,
-            r#","was_recovering":true,"recovered":true,"publications":[{"data":2,"offset":2}]"#,
+            r#","offset":2,"was_recovering":true,"recovered":true,"publications":[{"data":2,"offset":2}]"#,
+        ),
+        (
+            "",
+            r#","recover":true,"offset":1,"flag":2"#,
+            r#","was_recovering":true"#,
+            r#","offset":1,"was_recovering":true,"recovered":true,"publications":[{"data":2,"offset":2}]"#,
         ),
         // To everybody, whether asked for or not.
         (
@@ -105,7 +111,7 @@ async fn the_newest_only() {
                    api publish {{"channel":"x","data":2}} => {{"result":{{"offset":2,"epoch":"E"}}}}
                    a< {{"push":{{"channel":"x","pub":{{"data":2,"offset":2}}}}}}
                    b> {{"id":2,"subscribe":{{"channel":"x"{request}}}}}
-                   b< {{"id":2,"subscribe":{{{top},"offset":2{newest}}}}}
+                   b< {{"id":2,"subscribe":{{{top}{newest}}}}}
                    b< -"#
             ),
         )
@@ -117,7 +123,7 @@ async fn the_newest_only() {
         &format!(
             r#"api publish {{"channel":"x","data":1}} => {{"result":{{"offset":1,"epoch":"E"}}}}
                a> {{"id":1,"connect":{{"token":"TOKEN({{"sub":"ann"}})","subs":{{"x":{{}}}}}}}}
-               a< {{"id":1,"connect":{{"client":"A","ping":25,"pong":true,"subs":{{"x":{{{top},"offset":1,"was_recovering":true,"recovered":true,"publications":[{{"data":1,"offset":1,"epoch":"E"}}]}}}}}}}}
+               a< {{"id":1,"connect":{{"client":"A","ping":25,"pong":true,"subs":{{"x":{{{top},"was_recovering":true,"recovered":true,"publications":[{{"data":1,"offset":1,"epoch":"E"}}]}}}}}}}}
                api subscribe {{"user":"ann","channel":"y"}} => {{"result":{{}}}}
                a< {{"push":{{"channel":"y","subscribe":{{{top}}}}}}}"#
         ),
