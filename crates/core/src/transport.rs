@@ -182,7 +182,7 @@ pub enum Received {
     Answer(Bytes),
     /// It answered a native ping.
     Pong,
-    /// It said that it closes, with a code where it gave one; or it has closed its side.
+    /// It said that it closes, with a code where it gave one, or 1005 for none (RFC 6455 §7.4.1); or it has closed its side.
     Closed(Option<u16>),
 }
 
