@@ -77,7 +77,9 @@ impl Page<'_> {
         self.connections(&mut text);
         self.slow(&mut text);
         self.scaling(&mut text);
-        text.push_str("\n## Over QUIC\n\nWhat raw QUIC costs, and saves, is in [quic.md](quic.md#figures).\n");
+        text.push_str(
+            "\n## Over QUIC\n\nWhat raw QUIC costs, and saves, is in [quic.md](quic.md#figures).\n",
+        );
         text.push_str("\n## The commands\n\nEach with `--url` and `--server-pid`, and with the peer's protocol:\n\n```sh\n");
         for case in self.cases {
             let _ = writeln!(text, "tidegate bench {}", case.line);
