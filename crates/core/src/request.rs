@@ -120,6 +120,13 @@ pub struct HistoryRequest {
     pub reverse: bool,
 }
 
+impl HistoryRequest {
+    /// Whether it goes back from before the first publication, where there never is anything: offsets begin with 1.
+    pub fn is_before_all(&self) -> bool {
+        self.reverse && self.since.as_ref().is_some_and(|since| since.offset == 0)
+    }
+}
+
 /// What was done.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

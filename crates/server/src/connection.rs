@@ -240,10 +240,10 @@ impl<C: Connection> Driver<C> {
 
     /// One turn; an error is the end, too, met on the way.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Poll<Disconnect>, Disconnect> {
-        let now = now();
         if self.coming.as_mut().is_some_and(|coming| coming.turn.poll_turn(cx).is_pending()) {
             return Ok(Poll::Pending);
         }
+        let now = now();
         let mut turn = Turn::default();
         // The timer is set to the first of all deadlines: before that, none is due.
         if self.armed.is_none_or(|at| at <= now) {

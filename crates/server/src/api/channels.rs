@@ -101,16 +101,16 @@ impl Command for History {
     async fn run(self, api: &Api) -> Result<Page, ClientError> {
         let channel = api.channel(&self.channel)?;
         let bounds = api.channels.history(&channel)?;
-        if self.reverse && self.since.as_ref().is_some_and(|since| since.offset == 0) {
-            tracing::info!(%channel, "API: bad request: expected an offset of 1 or more in since, to go back from");
-            return Err(ClientError::INTERNAL);
-        }
         let request = HistoryRequest {
             channel,
             limit: usize::try_from(self.limit).ok(),
             since: self.since.map(|since| StreamPosition { offset: since.offset, epoch: since.epoch.into() }),
             reverse: self.reverse,
         };
+        if request.is_before_all() {
+            tracing::info!(channel = %request.channel, "API: bad request: expected an offset of 1 or more in since, to go back from");
+            return Err(ClientError::INTERNAL);
+        }
         let history = api.handle.hub().broker().history(&request, &bounds, now()).await;
         let history = history.map_err(|error| broker_error(&error))?;
         Ok(Page {

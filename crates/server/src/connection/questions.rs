@@ -70,8 +70,7 @@ pub(super) async fn history(
     now: Instant,
 ) -> Result<Response, Refusal> {
     let bounds = app.authenticator().history(client, &request.channel, subscribed).await?;
-    if request.reverse && request.since.as_ref().is_some_and(|since| since.offset == 0) {
-        // Back from the very beginning: no such page.
+    if request.is_before_all() {
         return Err(ClientError::BAD_REQUEST.into());
     }
     let most = app.settings().history_limit;
