@@ -52,6 +52,10 @@ impl Tracks {
         let name = uvarint(name);
         let free = self.open.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
+            if self.open.len() == self.open.capacity() {
+                // Most connections have one subscription or a few: no room for four at once.
+                self.open.reserve_exact(1 + self.open.len() / 2);
+            }
             self.open.push(None);
             self.open.len() - 1
         });

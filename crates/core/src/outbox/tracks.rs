@@ -92,7 +92,13 @@ impl Outbox {
         let tracks = &mut self.rare().tracks;
         match tracks.find(lane) {
             Ok(_) => return,
-            Err(at) => tracks.all.insert(at, (lane, Box::new(laid))),
+            Err(at) => {
+                if tracks.all.len() == tracks.all.capacity() {
+                    // As for lanes: most connections have one, or a few.
+                    tracks.all.reserve_exact(1 + tracks.all.len() / 2);
+                }
+                tracks.all.insert(at, (lane, Box::new(laid)));
+            }
         }
         tracks.ready.push_back(lane);
         tracks.note(lane);
@@ -156,6 +162,10 @@ impl Outbox {
                 batch.step();
             }
             let begun = laid.rest.is_empty();
+            if begun {
+                // What an idle track began with, or was cut, leaves no room behind.
+                laid.rest = VecDeque::new();
+            }
             if let Some(attached) = self.lanes.get_mut(lane) {
                 attached.queued = false;
                 if begun && batch.len() < room {
