@@ -440,7 +440,7 @@ impl Outbox {
                     returned.push(*lane);
                 }
             }
-            What::Run { lane, run, to_head, silent, like: _ } => {
+            What::Run { lane, run, to_head, silent, made: _ } => {
                 let Some(attached) = self.lanes.get_mut(*lane) else { return };
                 let taken = steps.saturating_sub(span.first).min(end - span.first) as u64;
                 if taken > 0 {

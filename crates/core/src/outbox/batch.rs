@@ -4,7 +4,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::Lane;
-use super::copies::{Copies, Like};
+use super::copies::{Copies, Like, Part};
 use crate::log::{Cause, Run};
 use crate::{Disconnect, Position};
 
@@ -28,20 +28,27 @@ impl Framing {
 
     /// Whether both mark messages the same. False says nothing.
     pub(super) fn is_same(&self, other: &Framing) -> bool {
-        std::ptr::fn_addr_eq(self.header, other.header) && self.suffix == other.suffix
+        let suffix = std::ptr::eq(self.suffix, other.suffix) || self.suffix == other.suffix;
+        suffix && std::ptr::fn_addr_eq(self.header, other.header)
+    }
+}
+
+impl Default for Framing {
+    fn default() -> Self {
+        Self::NONE
     }
 }
 
 /// Messages on their way into one write.
 ///
-/// Small messages are copied together; large ones are kept as shared slices among them. A thread needs
-/// one of these, for it is empty between two connections' turns.
+/// Small messages are copied together; large ones, and much that was written for another connection before, are
+/// kept as slices among them. A thread needs one of these, for it is empty between two connections' turns.
 #[derive(Debug)]
 pub struct Batch {
     framing: Framing,
     buffer: Vec<u8>,
-    /// Shared slices, each with the place in `buffer` that it stands before.
-    slices: Vec<(usize, Bytes)>,
+    /// What is not copied, each with the place in `buffer` that it stands before.
+    slices: Vec<(usize, Slice)>,
     /// Bytes in all.
     len: usize,
     /// Where each step ends, in bytes from the start.
@@ -53,6 +60,15 @@ pub struct Batch {
     /// Why the connection cannot go on.
     closing: Option<Disconnect>,
     copies: Copies,
+}
+
+/// What a batch has without a copy.
+#[derive(Debug)]
+enum Slice {
+    /// A message, or a part of one.
+    Shared(Bytes),
+    /// What was made for another batch.
+    Made(Part),
 }
 
 /// Consecutive steps of a batch that belong together: what to do with those that the socket took, and
@@ -70,8 +86,9 @@ pub(super) enum What {
     Rest,
     /// A message of the control lane; one that had to wait until a lane was read up to a place, with that.
     Control(super::Message, Option<(Lane, u64)>),
-    /// Entries of a lane; `to_head`: the last of them is the log's last; `silent`: some were not wanted.
-    Run { lane: Lane, run: Run, to_head: bool, silent: bool, like: Option<Like> },
+    /// Entries of a lane; `to_head`: the last of them is the log's last; `silent`: some were not wanted; `made`: like
+    /// others may be written, from which place in the buffer on.
+    Run { lane: Lane, run: Run, to_head: bool, silent: bool, made: Option<(Like, usize)> },
     /// A lane's gap notice, of so many publications, and where it goes on.
     Gap { lane: Lane, to: Position, publications: u64, cause: Cause },
     /// A publication that a lane has read from what its log's window has trimmed, and where it goes on;
@@ -84,7 +101,7 @@ pub(super) enum What {
 const COPIED: usize = 4096;
 
 /// What an empty batch keeps, in bytes: twice the usual room of a write.
-const KEPT: usize = 128 * 1024;
+const KEPT: usize = 256 * 1024;
 
 impl Batch {
     /// An empty batch.
@@ -123,7 +140,7 @@ impl Batch {
         if length <= COPIED {
             self.buffer.extend_from_slice(&body[part]);
         } else {
-            self.slices.push((self.buffer.len(), body.slice(part)));
+            self.slices.push((self.buffer.len(), Slice::Shared(body.slice(part))));
         }
         self.buffer.extend_from_slice(self.framing.suffix);
         self.len += written + head.len() + length + self.framing.suffix.len();
@@ -172,7 +189,11 @@ impl Batch {
 
     /// The whole batch, if it stands in one piece.
     pub fn contiguous(&self) -> Option<&[u8]> {
-        self.slices.is_empty().then_some(&self.buffer)
+        match &*self.slices {
+            [] => Some(&self.buffer),
+            [(_, slice)] if self.buffer.is_empty() => Some(self.bytes(slice)),
+            _ => None,
+        }
     }
 
     /// The batch in pieces, as far as they fit into `into`; returns how many were used.
@@ -190,12 +211,13 @@ impl Batch {
         let ends = self.slices.iter().map(|(at, _)| *at).chain([self.buffer.len()]);
         let starts = std::iter::once(0).chain(self.slices.iter().map(|(at, _)| *at));
         let copied = starts.zip(ends).map(|(from, to)| &self.buffer[from..to]);
-        let shared = self.slices.iter().map(|(_, bytes)| &bytes[..]).chain([&[][..]]);
+        let shared = self.slices.iter().map(|(_, slice)| self.bytes(slice)).chain([&[][..]]);
         copied.zip(shared).flat_map(|(copied, shared)| [copied, shared]).filter(|piece| !piece.is_empty())
     }
 
-    /// Adds what the last batch had of the entries of `run` from `at` up to `last` for a subscription like
-    /// this, until there are `turn` bytes. Returns how many entries, and whether some may not have been wanted.
+    /// Adds what was written before of the entries of `run` from `at` up to `last` for a subscription like this,
+    /// until there are `turn` bytes. Returns how many entries, and whether some may not have been wanted. If
+    /// nothing was written of the first: up to where that is so.
     pub(super) fn copy(
         &mut self,
         like: Like,
@@ -203,14 +225,32 @@ impl Batch {
         at: u64,
         last: u64,
         turn: usize,
-    ) -> Option<(u64, bool)> {
-        let room = turn.checked_sub(self.len)?;
-        let (bytes, ends, silent) = self.copies.find(like, &self.framing, run, at..last, room)?;
-        let (before, count) = (self.len as u32, ends.len() as u64);
-        self.ends.extend(ends.map(|end| before + end));
-        self.buffer.extend_from_slice(bytes);
-        self.len += bytes.len();
-        Some((count, silent))
+    ) -> Result<(u64, bool), u64> {
+        let room = turn.saturating_sub(self.len);
+        let found = self.copies.find(like, &self.framing, run, at..last, room)?;
+        let before = self.len as u32;
+        self.ends.extend(found.ends.iter().map(|end| before + (end - found.start)));
+        let (count, silent, part) = (found.ends.len() as u64, found.silent, found.part);
+        self.len += part.len();
+        let here = self.buffer.len();
+        let goes_on = match self.slices.last_mut() {
+            Some((place, Slice::Made(last))) if *place == here => last.extend(&part),
+            _ => false,
+        };
+        if goes_on {
+        } else if part.len() > COPIED {
+            self.slices.push((here, Slice::Made(part)));
+        } else {
+            self.buffer.extend_from_slice(self.copies.bytes(&part));
+        }
+        Ok((count, silent))
+    }
+
+    fn bytes<'a>(&'a self, slice: &'a Slice) -> &'a [u8] {
+        match slice {
+            Slice::Shared(bytes) => bytes,
+            Slice::Made(part) => self.copies.bytes(part),
+        }
     }
 
     /// Adds bytes that are framed already.
@@ -218,7 +258,7 @@ impl Batch {
         if bytes.len() <= COPIED {
             self.buffer.extend_from_slice(bytes);
         } else {
-            self.slices.push((self.buffer.len(), bytes.clone()));
+            self.slices.push((self.buffer.len(), Slice::Shared(bytes.clone())));
         }
         self.len += bytes.len();
     }
@@ -254,15 +294,28 @@ impl Batch {
         matches!(*self.spans, [Span { what: What::Rest, .. }])
     }
 
+    /// Where the next small message is copied to, and how many slices there are: a run that was copied as a whole
+    /// may be taken for others.
+    pub(super) fn place(&self) -> (usize, usize) {
+        (self.buffer.len(), self.slices.len())
+    }
+
     pub(super) fn take_spans(&mut self) -> Vec<Span> {
         std::mem::take(&mut self.spans)
     }
 
     /// Empties the batch, whose spans these were. What others may copy of it is kept for the next one.
     pub(super) fn finish(&mut self, mut spans: Vec<Span>) {
-        if self.slices.is_empty() && self.buffer.len() <= KEPT {
-            self.copies.keep(&self.framing, &mut self.buffer, &mut self.ends, &mut spans);
+        let mut following = spans.drain(..).peekable();
+        while let Some(Span { what, first }) = following.next() {
+            let What::Run { run, silent, made: Some((like, place)), .. } = what else { continue };
+            let ends = &self.ends[first..following.peek().map_or(self.ends.len(), |next| next.first)];
+            let start = if first == 0 { 0 } else { self.ends[first - 1] };
+            let Some(end) = ends.last() else { continue };
+            let bytes = &self.buffer[place..place + (end - start) as usize];
+            self.copies.keep(like, &self.framing, run, bytes, ends.iter().map(|end| end - start), silent);
         }
+        drop(following);
         spans.clear();
         self.spans = spans;
         self.clear();
@@ -294,13 +347,17 @@ impl Batch {
                 parts.push(copy(a - start, b - start));
             }
         };
-        for (place, bytes) in &self.slices {
+        for (place, slice) in &self.slices {
             let copied = place - buffer_at;
             take(at, copied, &|a, b| Bytes::copy_from_slice(&self.buffer[buffer_at + a..buffer_at + b]));
             at += copied;
             buffer_at = *place;
-            take(at, bytes.len(), &|a, b| bytes.slice(a..b));
-            at += bytes.len();
+            let len = self.bytes(slice).len();
+            take(at, len, &|a, b| match slice {
+                Slice::Shared(bytes) => bytes.slice(a..b),
+                Slice::Made(part) => Bytes::copy_from_slice(&self.copies.bytes(part)[a..b]),
+            });
+            at += len;
         }
         take(at, self.buffer.len() - buffer_at, &|a, b| {
             Bytes::copy_from_slice(&self.buffer[buffer_at + a..buffer_at + b])

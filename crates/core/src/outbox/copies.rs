@@ -1,29 +1,37 @@
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::batch::{Framing, Span, What};
+use super::batch::Framing;
 use crate::log::Run;
 
-/// What a thread has written for the connection before, as far as the next one may be written the same: the
-/// subscribers of a channel read the same entries one after the other, and a run of them is copied at once
-/// instead of being made anew, message by message.
+/// What a thread has written before, as far as other connections are written the same: the subscribers of a channel
+/// read the same entries one after the other, and a run of them is taken as it is instead of being made anew,
+/// message by message.
 ///
-/// A thread keeps the segments of these runs a little longer for it: at most [`RUNS`], each of messages small
-/// enough to be copied.
+/// A thread keeps the segments of these runs a little longer for it: at most [`MADE`], and [`BYTES`] of messages that
+/// are each small enough to be copied.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
-    framing: Option<Framing>,
-    buffer: Vec<u8>,
-    /// Where its steps end.
-    ends: Vec<u32>,
-    runs: Vec<Copy>,
+    /// The newest first.
+    made: VecDeque<Made>,
+    /// Bytes of all.
+    bytes: usize,
 }
 
+/// Entries of one segment, as they were written.
 #[derive(Debug)]
-struct Copy {
+struct Made {
     like: Like,
+    framing: Framing,
+    /// Begins with the first entry that is there.
     run: Run,
-    /// Its steps.
-    steps: Range<usize>,
+    buffer: Vec<u8>,
+    /// Where each entry ends.
+    ends: Vec<u32>,
+    /// Some may not have been wanted.
     silent: bool,
 }
 
@@ -35,12 +43,32 @@ pub(super) struct Like {
     pub(super) continuous: bool,
 }
 
-/// Runs of a batch that are kept. 4: those who read more channels at once mostly do not read the same.
-const RUNS: usize = 4;
+/// Some entries as they were written before.
+pub(super) struct Found<'c> {
+    pub(super) part: Part,
+    /// Where each of them ends, from wherever `start` is counted.
+    pub(super) ends: &'c [u32],
+    /// Where the first begins.
+    pub(super) start: u32,
+    /// Some may not have been wanted.
+    pub(super) silent: bool,
+}
+
+/// Bytes of [`Copies`], valid until something is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    made: usize,
+    bytes: Range<usize>,
+}
+
+/// Segments of which something is kept. 16: one who is far behind reads several in a row, and so does the next.
+const MADE: usize = 16;
+/// Bytes that are kept, but for one segment's.
+const BYTES: usize = 512 * 1024;
 
 impl Copies {
-    /// The bytes of some entries of `run`, where each ends in them, and whether some may not have been wanted:
-    /// as many of `entries` as begin within `room` bytes.
+    /// Some entries of `run` as they were written before: as many of `entries` as begin within `room` bytes. If the
+    /// first is not there: the end of those that are not.
     pub(super) fn find(
         &self,
         like: Like,
@@ -48,54 +76,114 @@ impl Copies {
         run: &Run,
         entries: Range<u64>,
         room: usize,
-    ) -> Option<(&[u8], impl ExactSizeIterator<Item = u32>, bool)> {
-        let copy = self.runs.iter().find(|copy| copy.like == like && copy.holds(run, entries.start))?;
-        if !self.framing.as_ref().is_some_and(|of| of.is_same(framing)) {
-            return None;
+    ) -> Result<Found<'_>, u64> {
+        let Some(place) = self.place(like, framing, run) else { return Err(entries.end) };
+        let made = &self.made[place];
+        if !made.entries().contains(&entries.start) {
+            let from = made.run.from();
+            return Err(if from > entries.start { from.min(entries.end) } else { entries.end });
         }
-        let first = copy.steps.start + (entries.start - copy.run.from()) as usize;
-        let start = if first == 0 { 0 } else { self.ends[first - 1] };
-        let most = copy.steps.end.min(first + (entries.end - entries.start) as usize);
-        let begun = self.ends[first..most - 1].partition_point(|end| ((end - start) as usize) < room);
-        let ends = &self.ends[first..=first + begun];
-        let bytes = &self.buffer[start as usize..self.ends[first + begun] as usize];
-        Some((bytes, ends.iter().map(move |end| end - start), copy.silent))
+        let first = (entries.start - made.run.from()) as usize;
+        let start = if first == 0 { 0 } else { made.ends[first - 1] };
+        let most = made.ends.len().min(first + (entries.end - entries.start) as usize);
+        let begun = made.ends[first..most - 1].partition_point(|end| ((end - start) as usize) < room);
+        let ends = &made.ends[first..=first + begun];
+        let bytes = start as usize..made.ends[first + begun] as usize;
+        Ok(Found { part: Part { made: place, bytes }, ends, start, silent: made.silent })
     }
 
-    /// Keeps what others may copy of a batch, in place of what was kept before. Its buffers are exchanged for
-    /// others.
+    /// The bytes themselves.
+    pub(super) fn bytes(&self, part: &Part) -> &[u8] {
+        &self.made[part.made].buffer[part.bytes.clone()]
+    }
+
+    /// Keeps what was written of a run, as `bytes`, in which each of its entries ends where `ends` says.
     pub(super) fn keep(
         &mut self,
+        like: Like,
         framing: &Framing,
-        buffer: &mut Vec<u8>,
-        ends: &mut Vec<u32>,
-        spans: &mut Vec<Span>,
+        run: Run,
+        bytes: &[u8],
+        ends: impl Iterator<Item = u32>,
+        silent: bool,
     ) {
-        if !spans.iter().any(|span| matches!(span.what, What::Run { like: Some(_), .. })) {
-            return;
-        }
-        self.runs.clear();
-        let mut spans = spans.drain(..).peekable();
-        while let Some(Span { what, first }) = spans.next() {
-            let end = spans.peek().map_or(ends.len(), |next| next.first);
-            if let What::Run { run, silent, like: Some(like), .. } = what
-                && self.runs.len() < RUNS
-                && first < end
-            {
-                self.runs.push(Copy { like, run, steps: first..end, silent });
+        let place = self.place(like, framing, &run).unwrap_or_else(|| {
+            let (mut buffer, mut ends) = Default::default();
+            if self.made.len() >= MADE {
+                let oldest = self.made.pop_back().expect("there are many");
+                self.bytes -= oldest.buffer.len();
+                (buffer, ends) = (oldest.buffer, oldest.ends);
+                buffer.clear();
+                ends.clear();
             }
+            let (framing, run) = (*framing, run.clone());
+            self.made.push_front(Made { like, framing, run, buffer, ends, silent });
+            0
+        });
+        let made = &mut self.made[place];
+        self.bytes -= made.buffer.len();
+        made.add(run, bytes, ends);
+        made.silent |= silent;
+        self.bytes += made.buffer.len();
+        while self.bytes > BYTES && self.made.len() > 1 {
+            self.bytes -= self.made.pop_back().map_or(0, |oldest| oldest.buffer.len());
         }
-        drop(spans);
-        self.framing = Some(*framing);
-        std::mem::swap(&mut self.buffer, buffer);
-        std::mem::swap(&mut self.ends, ends);
+    }
+
+    fn place(&self, like: Like, framing: &Framing, run: &Run) -> Option<usize> {
+        let is_it =
+            |made: &Made| made.run.is_beside(run) && made.like == like && made.framing.is_same(framing);
+        self.made.iter().position(is_it)
     }
 }
 
-impl Copy {
-    /// Whether the entry `at` of `run` is among these.
-    fn holds(&self, run: &Run, at: u64) -> bool {
-        let steps = self.steps.len() as u64;
-        self.run.is_beside(run) && (self.run.from()..self.run.from() + steps).contains(&at)
+impl Made {
+    fn entries(&self) -> Range<u64> {
+        self.run.from()..self.run.from() + self.ends.len() as u64
+    }
+
+    /// Adds what is before or behind what is there; what does not touch that takes its place.
+    fn add(&mut self, run: Run, bytes: &[u8], ends: impl Iterator<Item = u32>) {
+        let here = self.entries();
+        let mut ends: Vec<u32> = ends.collect();
+        let (from, to) = (run.from(), run.from() + ends.len() as u64);
+        if from > here.end || to < here.start || here.is_empty() {
+            self.run = run;
+            self.buffer.clear();
+            self.buffer.extend_from_slice(bytes);
+            self.ends = ends;
+            return;
+        }
+        let end_of =
+            |ends: &[u32], entries: u64| entries.checked_sub(1).map_or(0, |last| ends[last as usize]);
+        if to > here.end {
+            let known = end_of(&ends, here.end - from.min(here.end));
+            let shift = self.buffer.len() as u32;
+            self.buffer.extend_from_slice(&bytes[known as usize..]);
+            let more = &ends[(here.end - from) as usize..];
+            self.ends.extend(more.iter().map(|end| end - known + shift));
+        }
+        if from < here.start {
+            ends.truncate((here.start - from) as usize);
+            let before = end_of(&ends, ends.len() as u64);
+            self.buffer.splice(..0, bytes[..before as usize].iter().copied());
+            ends.extend(self.ends.iter().map(|end| end + before));
+            (self.ends, self.run) = (ends, run);
+        }
+    }
+}
+
+impl Part {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Goes on with `next`, if that stands right behind.
+    pub(super) fn extend(&mut self, next: &Part) -> bool {
+        let goes_on = self.made == next.made && self.bytes.end == next.bytes.start;
+        if goes_on {
+            self.bytes.end = next.bytes.end;
+        }
+        goes_on
     }
 }

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::batch::{Batch, What};
 use super::copies::Like;
 use super::lanes::Attached;
@@ -185,48 +187,71 @@ impl Attached {
                 continue;
             }
             let (first, from) = (batch.ends().len(), at);
-            let mut silent = false;
             // Where only the latest of each key is read, each subscriber reads its own selection.
             let like = if at < latest_until { None } else { self.like(run.entry(at)) };
-            if let Some((count, unsure)) = like.and_then(|like| batch.copy(like, &run, at, last, turn)) {
-                (at, silent) = (at + count, unsure);
-            }
-            while at < last && batch.len() < turn && batch.closing().is_none() {
-                let entry = run.entry(at);
-                if matches!(entry.kind(), Kind::Break) && self.subscription.continuous() {
-                    break;
-                }
-                if at < latest_until && run.is_superseded(at) {
-                    break;
-                }
-                let before = batch.len();
-                self.subscription.write(entry, at > self.fresh, batch);
-                batch.step();
-                at += 1;
-                let unwritten = batch.len() == before;
-                silent |= unwritten;
-                let followed = match entry.publication() {
-                    Some(_) => !unwritten,
-                    // A join, say: what comes follows the publication before it, if that was written.
-                    None => at - 1 != self.fresh,
-                };
-                if !followed {
-                    self.fresh = at;
+            let copied = like.map_or(Err(last), |like| batch.copy(like, &run, at, last, turn));
+            let (silent, made);
+            match copied {
+                Ok((count, unsure)) => (at, silent, made) = (at + count, unsure, None),
+                Err(until) => {
+                    let (place, slices) = batch.place();
+                    let count;
+                    (count, silent) = self.write_run(&run, at..until, latest_until, turn, batch);
+                    at += count;
+                    // An entry that cannot be told closes each connection by itself.
+                    let whole = batch.place().1 == slices && batch.closing().is_none();
+                    made = like.filter(|_| whole).map(|like| (like, place));
                 }
             }
             if at == from {
                 break;
             }
-            // An entry that cannot be told closes each connection by itself.
-            let like = like.filter(|_| batch.closing().is_none());
             self.filled = run.before(at);
-            let rest = (at < last && at < latest_until).then(|| run.clone().skip_to(at));
-            batch.span_from(first, What::Run { lane, run, to_head: at == head, silent, like });
+            let rest = (at < last && batch.len() < turn).then(|| run.clone().skip_to(at));
+            batch.span_from(first, What::Run { lane, run, to_head: at == head, silent, made });
             let Some(rest) = rest else { break };
             run = rest;
         }
         looks.take(at - begin);
         at > begin
+    }
+
+    /// Writes entries of a run, until there are `turn` bytes: how many, and whether some were not wanted. Those up
+    /// to `latest_until` only as long as they are the latest of their keys.
+    fn write_run(
+        &mut self,
+        run: &Run,
+        entries: Range<u64>,
+        latest_until: u64,
+        turn: usize,
+        batch: &mut Batch,
+    ) -> (u64, bool) {
+        let mut at = entries.start;
+        let mut silent = false;
+        while at < entries.end && batch.len() < turn && batch.closing().is_none() {
+            let entry = run.entry(at);
+            if matches!(entry.kind(), Kind::Break) && self.subscription.continuous() {
+                break;
+            }
+            if at < latest_until && run.is_superseded(at) {
+                break;
+            }
+            let before = batch.len();
+            self.subscription.write(entry, at > self.fresh, batch);
+            batch.step();
+            at += 1;
+            let unwritten = batch.len() == before;
+            silent |= unwritten;
+            let followed = match entry.publication() {
+                Some(_) => !unwritten,
+                // A join, say: what comes follows the publication before it, if that was written.
+                None => at - 1 != self.fresh,
+            };
+            if !followed {
+                self.fresh = at;
+            }
+        }
+        (at - entries.start, silent)
     }
 
     /// What it has in common with others that write the same of the log from `first` on. Such a one takes no

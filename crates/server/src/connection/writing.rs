@@ -10,8 +10,8 @@ use tidegate_core::transport::Connection;
 
 use super::{Driver, WRITE_ERROR};
 
-/// Bytes of one write: what a send buffer takes well, and what a cache keeps warm.
-pub(super) const ROOM: usize = 64 * 1024;
+/// Bytes of one write: what a busy channel brings in one round of its subscribers. Several writes for it cost more.
+pub(super) const ROOM: usize = 128 * 1024;
 
 thread_local! {
     /// What a thread fills and writes: no connection holds one.

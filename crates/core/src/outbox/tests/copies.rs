@@ -1,4 +1,4 @@
-//! What is copied from the thread's last batch is what would have been written anew.
+//! What is taken from the thread's earlier batches is what would have been written anew.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -60,14 +60,14 @@ struct World {
 const OUTBOXES: usize = 8;
 
 impl World {
-    fn new(open: bool) -> Self {
-        let window = Window { entries: 20, ..Window::default() };
+    fn new(open: bool, quantum: usize) -> Self {
+        let window = Window { entries: 60, ..Window::default() };
         let logs: Vec<_> =
             ["a", "b"].map(|name| Log::new(name.into(), window, Fanout::new(), Budget::new(0))).into();
         let written = Arc::new(AtomicUsize::new(0));
         let mut outboxes = Vec::new();
         for i in 0..OUTBOXES {
-            let mut outbox = Outbox::new(Limits { quantum: 64, ..Limits::default() });
+            let mut outbox = Outbox::new(Limits { quantum, ..Limits::default() });
             for log in &logs[..1 + i / 2 % 2] {
                 let reader =
                     Reader { joins: i / 2 == 1, continuous: i / 2 == 3, open, written: written.clone() };
@@ -111,13 +111,18 @@ fn a_copy_is_what_would_have_been_written() {
     let (mut copied, mut anew) = (0, 0);
     for seed in 0..300 {
         let dice = Dice(Cell::new(seed));
-        let mut worlds = [World::new(true), World::new(false)];
+        // One message in a turn, or so many that they are not copied, but written from where they are.
+        let (quantum, middling) = [(64, 0), (8192, 12)][seed as usize % 2];
+        let mut worlds = [World::new(true, quantum), World::new(false, quantum)];
         for n in 0..200 {
             let (log, kind) = (dice.roll(2), dice.roll(40));
             let kind = match kind {
                 0 => Kind::Break,
                 1 => Kind::Join(Arc::new(ClientInfo::default())),
                 2 => Kind::Publication(Publication::new(format!("large{n}").repeat(1000))),
+                4.. if kind < 4 + middling => {
+                    Kind::Publication(Publication::new(format!("{n},").repeat(400)))
+                }
                 3 if seed % 10 == 0 => Kind::Publication(Publication::new("!")),
                 length => Kind::Publication(Publication::new(format!("{n}{}", ".".repeat(length)))),
             };
@@ -143,6 +148,20 @@ fn a_copy_is_what_would_have_been_written() {
     }
     println!("{copied} entries written one by one, of {anew}");
     assert!(copied < anew * 3 / 4, "nothing much is copied: {copied} of {anew}");
+}
+
+#[test]
+fn what_is_written_between_two_turns_stays_between_them() {
+    let mut world = World::new(true, 8192);
+    let publication = |data: String| Kind::Publication(Publication::new(data));
+    for n in 0..10 {
+        world.append(0, publication(format!("{n},").repeat(700)));
+    }
+    world.append(1, publication("between".into()));
+    // The first makes, and the second takes what is made, in the same turns.
+    (2..4).for_each(|i| world.write(i, 65536, 0));
+    assert!(world.output[2].contains("5,\nbetween\n6,"), "{}", world.output[2]);
+    assert_eq!(world.output[2], world.output[3]);
 }
 
 /// A splitmix generator.
