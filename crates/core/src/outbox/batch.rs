@@ -4,7 +4,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::Lane;
-use super::copies::{Copies, Like, Part};
+use super::copies::{Copies, Like, Part, Written};
 use crate::log::{Cause, Run};
 use crate::{Disconnect, Position};
 
@@ -313,7 +313,7 @@ impl Batch {
             let start = if first == 0 { 0 } else { self.ends[first - 1] };
             let Some(end) = ends.last() else { continue };
             let bytes = &self.buffer[place..place + (end - start) as usize];
-            self.copies.keep(like, &self.framing, run, bytes, ends.iter().map(|end| end - start), silent);
+            self.copies.keep(like, &self.framing, run, Written { bytes, ends, start, silent });
         }
         drop(following);
         spans.clear();

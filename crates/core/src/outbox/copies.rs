@@ -43,6 +43,18 @@ pub(super) struct Like {
     pub(super) continuous: bool,
 }
 
+/// What was written of a run.
+#[derive(Clone, Copy)]
+pub(super) struct Written<'b> {
+    pub(super) bytes: &'b [u8],
+    /// Where each entry ends, from wherever `start` is counted.
+    pub(super) ends: &'b [u32],
+    /// Where `bytes` begins.
+    pub(super) start: u32,
+    /// Some may not have been wanted.
+    pub(super) silent: bool,
+}
+
 /// Some entries as they were written before.
 pub(super) struct Found<'c> {
     pub(super) part: Part,
@@ -97,16 +109,8 @@ impl Copies {
         &self.made[part.made].buffer[part.bytes.clone()]
     }
 
-    /// Keeps what was written of a run, as `bytes`, in which each of its entries ends where `ends` says.
-    pub(super) fn keep(
-        &mut self,
-        like: Like,
-        framing: &Framing,
-        run: Run,
-        bytes: &[u8],
-        ends: impl Iterator<Item = u32>,
-        silent: bool,
-    ) {
+    /// Keeps what was written of the entries with which `run` begins.
+    pub(super) fn keep(&mut self, like: Like, framing: &Framing, run: Run, written: Written<'_>) {
         let place = self.place(like, framing, &run).unwrap_or_else(|| {
             let (mut buffer, mut ends) = Default::default();
             if self.made.len() >= MADE {
@@ -117,13 +121,13 @@ impl Copies {
                 ends.clear();
             }
             let (framing, run) = (*framing, run.clone());
-            self.made.push_front(Made { like, framing, run, buffer, ends, silent });
+            self.made.push_front(Made { like, framing, run, buffer, ends, silent: false });
             0
         });
         let made = &mut self.made[place];
         self.bytes -= made.buffer.len();
-        made.add(run, bytes, ends);
-        made.silent |= silent;
+        made.add(run, written);
+        made.silent |= written.silent;
         self.bytes += made.buffer.len();
         while self.bytes > BYTES && self.made.len() > 1 {
             self.bytes -= self.made.pop_back().map_or(0, |oldest| oldest.buffer.len());
@@ -143,33 +147,36 @@ impl Made {
     }
 
     /// Adds what is before or behind what is there; what does not touch that takes its place.
-    fn add(&mut self, run: Run, bytes: &[u8], ends: impl Iterator<Item = u32>) {
+    fn add(&mut self, run: Run, written: Written<'_>) {
+        let Written { bytes, ends, start, .. } = written;
         let here = self.entries();
-        let mut ends: Vec<u32> = ends.collect();
         let (from, to) = (run.from(), run.from() + ends.len() as u64);
         if from > here.end || to < here.start || here.is_empty() {
             self.run = run;
             self.buffer.clear();
-            self.buffer.extend_from_slice(bytes);
-            self.ends = ends;
+            self.ends.clear();
+            self.append(bytes, ends, start);
             return;
         }
-        let end_of =
-            |ends: &[u32], entries: u64| entries.checked_sub(1).map_or(0, |last| ends[last as usize]);
         if to > here.end {
-            let known = end_of(&ends, here.end - from.min(here.end));
-            let shift = self.buffer.len() as u32;
-            self.buffer.extend_from_slice(&bytes[known as usize..]);
-            let more = &ends[(here.end - from) as usize..];
-            self.ends.extend(more.iter().map(|end| end - known + shift));
+            let known = (here.end - from) as usize;
+            let known_to = if known == 0 { start } else { ends[known - 1] };
+            self.append(&bytes[(known_to - start) as usize..], &ends[known..], known_to);
         }
         if from < here.start {
-            ends.truncate((here.start - from) as usize);
-            let before = end_of(&ends, ends.len() as u64);
-            self.buffer.splice(..0, bytes[..before as usize].iter().copied());
-            ends.extend(self.ends.iter().map(|end| end + before));
-            (self.ends, self.run) = (ends, run);
+            let ends = &ends[..(here.start - from) as usize];
+            let shift = ends.last().map_or(0, |end| end - start);
+            self.buffer.splice(..0, bytes[..shift as usize].iter().copied());
+            self.ends.iter_mut().for_each(|end| *end += shift);
+            self.ends.splice(..0, ends.iter().map(|end| end - start));
+            self.run = run;
         }
+    }
+
+    fn append(&mut self, bytes: &[u8], ends: &[u32], start: u32) {
+        let shift = self.buffer.len() as u32;
+        self.buffer.extend_from_slice(bytes);
+        self.ends.extend(ends.iter().map(|end| end - start + shift));
     }
 }
 

@@ -18,9 +18,10 @@ const PER_PATCH: u64 = 1;
 
 const PATCH: Format = Format::new(0);
 
-struct Plain;
+/// What it writes may be taken for others, or not.
+struct Plain<const ALIKE: bool>;
 
-impl Subscription for Plain {
+impl<const ALIKE: bool> Subscription for Plain<ALIKE> {
     /// The payload, by way of a shared form; a patch where there is one.
     fn write(&mut self, entry: &Entry, contiguous: bool, out: &mut Batch) {
         let Some(publication) = entry.publication() else { return };
@@ -30,6 +31,10 @@ impl Subscription for Plain {
 
     fn gap(&mut self, gap: &Gap, out: &mut Batch) {
         out.message(&Bytes::from(gap.publications().to_string()));
+    }
+
+    fn likeness(&self, _: &Entry) -> Option<u16> {
+        ALIKE.then_some(0)
     }
 }
 
@@ -54,7 +59,9 @@ fn check(subscribers: usize, burst: u64, size: usize, delta: bool, publishing: u
     let mut outboxes: Vec<Outbox> = (0..subscribers)
         .map(|_| {
             let mut outbox = Outbox::new(Limits::default());
-            outbox.subscribe(&log, Box::new(Plain), Arc::new(SkipToOldest)).expect("the log lives");
+            let plain: Box<dyn Subscription> =
+                if delta { Box::new(Plain::<false>) } else { Box::new(Plain::<true>) };
+            outbox.subscribe(&log, plain, Arc::new(SkipToOldest)).expect("the log lives");
             outbox
         })
         .collect();
@@ -101,7 +108,7 @@ fn a_subscription_is_small() {
     let alone = allocation_counter::measure(|| outbox = Some(Outbox::new(Limits::default()))).bytes_current;
     let outbox = outbox.as_mut().expect("it was made");
     let mut subscribe = |log: &Arc<Log>| {
-        outbox.subscribe(log, Box::new(Plain), policy.clone()).expect("the log lives");
+        outbox.subscribe(log, Box::new(Plain::<true>), policy.clone()).expect("the log lives");
     };
     let first = allocation_counter::measure(|| subscribe(&logs[0])).bytes_current;
     let others = allocation_counter::measure(|| logs[1..].iter().for_each(&mut subscribe)).bytes_current;

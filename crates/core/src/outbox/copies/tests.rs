@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Copies, Found, Like, MADE, Part};
+use super::{Copies, Found, Like, MADE, Part, Written};
 use crate::log::{Fetched, Run};
 use crate::outbox::handle::Wake;
 use crate::outbox::{Framing, Lane};
@@ -32,6 +32,9 @@ fn text(n: u64) -> String {
     format!("{n},").repeat(n as usize % 5)
 }
 
+/// From where ends are counted.
+const START: u32 = 7;
+
 const LIKE: Like = Like { likeness: 0, continuous: false };
 const SILENT: Like = Like { likeness: 1, continuous: false };
 
@@ -40,11 +43,12 @@ fn keep(copies: &mut Copies, like: Like, run: &Run, from: u64, to: u64) {
     let ends: Vec<u32> = (from..to)
         .map(|n| {
             bytes += &text(n);
-            bytes.len() as u32
+            bytes.len() as u32 + START
         })
         .collect();
     let run = run.clone().skip_to(run.from() + from);
-    copies.keep(like, &Framing::LINES, run, bytes.as_bytes(), ends.into_iter(), like == SILENT);
+    let written = Written { bytes: bytes.as_bytes(), ends: &ends, start: START, silent: like == SILENT };
+    copies.keep(like, &Framing::LINES, run, written);
 }
 
 /// The entries from `from` on, and how many these are.
@@ -105,13 +109,12 @@ fn what_may_not_have_been_wanted_is_said_of_all() {
     let run = run("a");
     let mut copies = Copies::default();
     for (at, silent) in [(0, false), (1, true), (2, false)] {
+        let from = run.clone().skip_to(run.from() + at);
         copies.keep(
             LIKE,
             &Framing::LINES,
-            run.clone().skip_to(run.from() + at),
-            b"",
-            [0].into_iter(),
-            silent,
+            from,
+            Written { bytes: b"", ends: &[START], start: START, silent },
         );
         let found = copies.find(LIKE, &Framing::LINES, &run, run.from()..run.to(), usize::MAX);
         assert_eq!(found.map(|found| found.silent), Ok(at > 0));
