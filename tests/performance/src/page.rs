@@ -78,7 +78,10 @@ impl Page<'_> {
         self.slow(&mut text);
         self.scaling(&mut text);
         text.push_str(
-            "\n## Over QUIC\n\nWhat raw QUIC costs, and saves, is in [quic.md](quic.md#figures).\n",
+            "\n## Over QUIC\n\nWhat raw QUIC costs is in [quic.md](quic.md#figures). What it saves: while a subscription \
+             recovered 1.2 MB over 500 kB/s, 10 ms each way and 1 % loss, 141 of 158 live updates of another came before \
+             that was through, within 27 ms (median); over one stream none did (2026-11-27; `cargo test -p tidegate-server \
+             --test it a_large_snapshot -- --nocapture` measures it).\n",
         );
         text.push_str("\n## The commands\n\nEach with `--url` and `--server-pid`, and with the peer's protocol:\n\n```sh\n");
         for case in self.cases {
