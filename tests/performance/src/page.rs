@@ -166,7 +166,7 @@ impl Page<'_> {
         }
         if let Some(more) = second_adds(self.threads) {
             text.push_str(
-                "\nOne channel's fan-out on the in-memory transport, 1,000 subscribers, 64 in flight, the clients being read \
+                "\nOne channel's fan-out on the in-memory transport, 1,000 subscribers, 64 publications at once, the clients being read \
                  by the same threads:\n\n| threads | thousands of deliveries per second |\n|--:|--:|\n",
             );
             for Throughput { threads, deliveries } in self.threads {
