@@ -66,7 +66,7 @@ fn with(threads: usize) -> Result<f64, Failure> {
         for _ in 0..SUBSCRIBERS {
             let mut client = address.connect()?;
             client.send(HELLO).await?;
-            for _ in 0..4 {
+            for _ in 0..2 {
                 let reply = client.recv().await.ok_or("the server closed a connection")?;
                 if reply.windows(7).any(|part| part == b"\"error\"") {
                     return Err(format!("the server refused: {}", String::from_utf8_lossy(&reply)).into());

@@ -237,10 +237,9 @@ impl Batch {
             Some((place, Slice::Made(last))) if *place == here => last.extend(&part),
             _ => false,
         };
-        if goes_on {
-        } else if part.len() > COPIED {
+        if !goes_on && part.len() > COPIED {
             self.slices.push((here, Slice::Made(part)));
-        } else {
+        } else if !goes_on {
             self.buffer.extend_from_slice(self.copies.bytes(&part));
         }
         Ok((count, silent))
