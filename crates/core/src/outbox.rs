@@ -348,7 +348,7 @@ impl Outbox {
         let steps = batch.ends().partition_point(|end| *end as usize <= taken);
         let mut steps = steps;
         if let Some(end) = batch.ends().get(steps) {
-            let start = if steps == 0 { 0 } else { batch.ends()[steps - 1] as usize };
+            let start = batch.start(steps) as usize;
             if start < taken {
                 // The cut message counts as taken: its rest is the first thing written next.
                 done = *end as usize;

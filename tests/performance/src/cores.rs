@@ -116,15 +116,13 @@ async fn read(mut client: Client, received: Arc<Received>) {
 /// would deliver sooner and so in smaller writes, and it would be these that are measured.
 async fn publish(handle: Handle, received: Arc<Received>) -> Result<(), Failure> {
     let payload = Bytes::from(format!("\"{}\"", "x".repeat(126)));
-    for round in 1u64.. {
+    let mut all = 0;
+    while !received.stop.load(Ordering::SeqCst) {
         for _ in 0..AT_ONCE {
             handle.publish("hot", payload.clone()).await?;
         }
-        let all = round * AT_ONCE * SUBSCRIBERS;
-        while received.count.load(Ordering::SeqCst) < all {
-            if received.stop.load(Ordering::SeqCst) {
-                return Ok(());
-            }
+        all += AT_ONCE * SUBSCRIBERS;
+        while received.count.load(Ordering::SeqCst) < all && !received.stop.load(Ordering::SeqCst) {
             received.wake_at.store(all, Ordering::SeqCst);
             if received.count.load(Ordering::SeqCst) < all {
                 received.wake.notified().await;

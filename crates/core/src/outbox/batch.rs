@@ -33,12 +33,6 @@ impl Framing {
     }
 }
 
-impl Default for Framing {
-    fn default() -> Self {
-        Self::NONE
-    }
-}
-
 /// Messages on their way into one write.
 ///
 /// Small messages are copied together; large ones, and much that was written for another connection before, are
@@ -309,13 +303,12 @@ impl Batch {
         while let Some(Span { what, first }) = following.next() {
             let What::Run { run, silent, made: Some((like, place)), .. } = what else { continue };
             let ends = &self.ends[first..following.peek().map_or(self.ends.len(), |next| next.first)];
-            let start = if first == 0 { 0 } else { self.ends[first - 1] };
+            let start = self.start(first);
             let Some(end) = ends.last() else { continue };
             let bytes = &self.buffer[place..place + (end - start) as usize];
             self.copies.keep(like, &self.framing, run, Written { bytes, ends, start, silent });
         }
         drop(following);
-        spans.clear();
         self.spans = spans;
         self.clear();
     }
@@ -324,13 +317,17 @@ impl Batch {
         &self.ends
     }
 
+    /// Where a step begins, in bytes from the start.
+    pub(super) fn start(&self, step: usize) -> u32 {
+        step.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
     /// Of the first `count` entries of `run`, whose steps begin with `first`, the publications of which
     /// nothing was written.
     pub(super) fn unwanted(&self, first: usize, run: &Run, count: u64) -> u64 {
-        let start = |step: usize| if step == 0 { 0 } else { self.ends[step - 1] };
         let unwanted = |i: &u64| {
             let step = first + *i as usize;
-            self.ends[step] == start(step) && run.entry(run.from() + i).publication().is_some()
+            self.ends[step] == self.start(step) && run.entry(run.from() + i).publication().is_some()
         };
         (0..count).filter(unwanted).count() as u64
     }

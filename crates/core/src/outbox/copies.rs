@@ -67,7 +67,7 @@ pub(super) struct Found<'c> {
 }
 
 /// Bytes of [`Copies`], valid until something is kept.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Part {
     made: usize,
     bytes: Range<usize>,

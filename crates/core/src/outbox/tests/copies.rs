@@ -60,8 +60,8 @@ struct World {
 const OUTBOXES: usize = 8;
 
 impl World {
-    fn new(open: bool, quantum: usize) -> Self {
-        let window = Window { entries: 60, ..Window::default() };
+    fn new(open: bool, quantum: usize, entries: usize) -> Self {
+        let window = Window { entries, ..Window::default() };
         let logs: Vec<_> =
             ["a", "b"].map(|name| Log::new(name.into(), window, Fanout::new(), Budget::new(0))).into();
         let written = Arc::new(AtomicUsize::new(0));
@@ -112,8 +112,8 @@ fn a_copy_is_what_would_have_been_written() {
     for seed in 0..300 {
         let dice = Dice(Cell::new(seed));
         // One message in a turn, or so many that they are not copied, but written from where they are.
-        let (quantum, middling) = [(64, 0), (8192, 12)][seed as usize % 2];
-        let mut worlds = [World::new(true, quantum), World::new(false, quantum)];
+        let (quantum, entries, middling) = [(64, 20, 0), (8192, 60, 12)][seed as usize % 2];
+        let mut worlds = [true, false].map(|open| World::new(open, quantum, entries));
         for n in 0..200 {
             let (log, kind) = (dice.roll(2), dice.roll(40));
             let kind = match kind {
@@ -152,7 +152,7 @@ fn a_copy_is_what_would_have_been_written() {
 
 #[test]
 fn what_is_written_between_two_turns_stays_between_them() {
-    let mut world = World::new(true, 8192);
+    let mut world = World::new(true, 8192, 60);
     let publication = |data: String| Kind::Publication(Publication::new(data));
     for n in 0..10 {
         world.append(0, publication(format!("{n},").repeat(700)));
