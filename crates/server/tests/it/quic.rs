@@ -442,3 +442,20 @@ async fn under_load_addresses_are_proven_and_tokens_spare_it() {
         stage.end().await;
     }
 }
+
+#[tokio::test]
+async fn nothing_is_taken_before_the_handshake_is_over() {
+    let stage = Stage::open(Rules::default(), |b| b);
+    let config = stage.config(JSON, TransportConfig::default());
+    for round in 0..2 {
+        // The same configuration: it keeps the tickets that the server gave, with which it would say something early.
+        let connecting = stage.endpoint.connect_with(config.clone(), stage.udp, "localhost").unwrap();
+        let Err(connecting) = connecting.into_0rtt() else { panic!("round {round}: may be said early") };
+        let connection = within(connecting).await.expect("a connection");
+        let (mut send, mut recv) = within(connection.open_bi()).await.unwrap();
+        send.write_all(&frame(Encoding::Json, r#"{"id":1,"connect":{"token":"ada"}}"#)).await.unwrap();
+        assert!(within(read_message(&mut recv, Encoding::Json)).await.is_some());
+        connection.close(0u32.into(), b"");
+    }
+    stage.end().await;
+}

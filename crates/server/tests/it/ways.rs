@@ -95,6 +95,8 @@ impl Stage {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        // Where the server's tickets allow it.
+        tls.enable_early_data = true;
         let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         config.transport_config(Arc::new(transport));
         config
