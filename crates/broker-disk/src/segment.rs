@@ -16,7 +16,7 @@ impl Name {
         folder.join(format!("{:016x}-{:08x}.log", self.number, self.salt))
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
         let (number, salt) = name.strip_suffix(".log")?.split_once('-')?;
         Some(Self {
             number: u64::from_str_radix(number, 16).ok()?,

@@ -2,7 +2,10 @@ mod damage;
 mod disks;
 mod model;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,6 +15,7 @@ use tidegate_core::broker::{BrokerError, Deliver, PublishOptions, Published};
 use tidegate_core::request::{History, HistoryRequest};
 use tidegate_core::{Broker, Channel, ClientInfo, HistoryBounds, Kind, MemoryBroker, Publication, Refused};
 
+use crate::segment::Name;
 use crate::{Disk, Fsync, OpenError, Options, Report};
 
 /// A broker on a folder.
@@ -93,22 +97,54 @@ fn options() -> PublishOptions {
 /// What `kill -9` would leave of a folder now.
 fn killed(folder: &Path) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
-        }
+    for (name, bytes) in moment(folder) {
+        fs::write(copy.path().join(name), bytes).unwrap();
     }
     copy
 }
 
-/// The files of records, oldest first.
+/// A folder's files at one moment, though its journal goes on writing and cleaning up: read until twice the same came.
+/// They stood so in between, for files are only appended to, and no name comes again.
+fn moment(folder: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let mut last = None;
+    loop {
+        let files = read(folder);
+        if files.is_some() && files == last {
+            return files.unwrap();
+        }
+        last = files;
+    }
+}
+
+/// A folder's files, one after the other; `None` if one went away meanwhile.
+fn read(folder: &Path) -> Option<BTreeMap<OsString, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if !entry.file_type().unwrap().is_file() {
+            continue;
+        }
+        match fs::read(entry.path()) {
+            Ok(bytes) => files.insert(entry.file_name(), bytes),
+            Err(gone) if gone.kind() == ErrorKind::NotFound => return None,
+            Err(error) => panic!("{}: {error}", entry.path().display()),
+        };
+    }
+    Some(files)
+}
+
+/// The files of records, oldest first, and their bytes.
+fn records(folder: &Path) -> BTreeMap<Name, u64> {
+    let name = |name: OsString| Name::parse(name.to_str()?);
+    moment(folder).into_iter().filter_map(|(file, bytes)| Some((name(file)?, bytes.len() as u64))).collect()
+}
+
 fn logs(folder: &Path) -> Vec<PathBuf> {
-    crate::segment::list(folder).unwrap().iter().map(|(name, _)| name.path(folder)).collect()
+    records(folder).keys().map(|name| name.path(folder)).collect()
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
-    crate::segment::list(folder).unwrap().iter().map(|(_, len)| len).sum()
+    records(folder).values().sum()
 }
 
 #[tokio::test]
