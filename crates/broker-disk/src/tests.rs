@@ -108,11 +108,10 @@ fn killed(folder: &Path) -> TempDir {
 fn moment(folder: &Path) -> BTreeMap<OsString, Vec<u8>> {
     let mut last = None;
     loop {
-        let files = read(folder);
-        if files.is_some() && files == last {
-            return files.unwrap();
+        match read(folder) {
+            Some(files) if last.as_ref() == Some(&files) => return files,
+            files => last = files,
         }
-        last = files;
     }
 }
 

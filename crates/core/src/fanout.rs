@@ -34,9 +34,11 @@ struct Job {
 
 /// Subscribers woken in one go, under one lock: what a publisher does itself.
 const SLICE: usize = if cfg!(loom) { 2 } else { 64 };
-/// Slices between two yields of the runner: 1,024 subscribers, about 100 µs. All of a usual channel are woken before
-/// its publisher has its next turn, so that more of what it publishes goes into one write.
-const SLICES: usize = if cfg!(loom) { 1 } else { 16 };
+/// Slices between two yields of the runner: 16,384 subscribers, about 2 ms, some hundredth of what their writes take.
+/// All of a usual channel are woken before its publisher has its next turn, so that more of what it publishes goes
+/// into one write; and those of a large one in the order in which they parked: who is woken between others' turns comes
+/// before some who were woken earlier, and the last wait longer.
+const SLICES: usize = if cfg!(loom) { 1 } else { 256 };
 
 impl Fanout {
     /// A fan-out that nobody runs yet.
@@ -49,6 +51,8 @@ impl Fanout {
         if list.is_empty() {
             return;
         }
+        // Slices are taken from the end: who parked first is to be woken first.
+        list.reverse();
         let mut wakes = Vec::with_capacity(list.len().min(SLICE));
         wake_slice(log, &mut list, &mut wakes);
         if list.is_empty() {

@@ -304,7 +304,7 @@ impl Log {
     pub(crate) fn wakes(&self, list: &mut Vec<Waiting>, count: usize, into: &mut Vec<Wake>) {
         let state = self.state.lock();
         let rest = list.len().saturating_sub(count);
-        into.extend(list.drain(rest..).filter_map(|waiting| state.wake(waiting)));
+        into.extend(list.drain(rest..).rev().filter_map(|waiting| state.wake(waiting)));
     }
 
     /// Takes back the allocation of a list that has been woken.

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use quinn::{SendStream, VarInt, WriteError};
 use tidegate_core::outbox::Batch;
+use tidegate_core::reserve_one;
 use tidegate_core::transport::{Manner, Track, TrackError};
 
 use crate::stream::offer;
@@ -52,10 +53,7 @@ impl Tracks {
         let name = uvarint(name);
         let free = self.open.iter().position(Option::is_none);
         let place = free.unwrap_or_else(|| {
-            if self.open.len() == self.open.capacity() {
-                // Most connections have one subscription or a few: no room for four at once.
-                self.open.reserve_exact(1 + self.open.len() / 2);
-            }
+            reserve_one(&mut self.open);
             self.open.push(None);
             self.open.len() - 1
         });

@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
@@ -102,4 +102,39 @@ fn a_runner_that_is_dropped_wakes_what_was_left() {
     }
     publish(&log);
     assert_eq!(rings.0.load(Ordering::Relaxed), 2000);
+}
+
+/// A subscriber that says its number when it is woken.
+struct Numbered(usize, Arc<Mutex<Vec<usize>>>);
+
+impl Wake for Numbered {
+    fn wake(self: Arc<Self>) {
+        self.1.lock().expect("no other has panicked").push(self.0);
+    }
+}
+
+#[test]
+fn who_parked_first_is_woken_first() {
+    for run in [false, true] {
+        let fanout = Fanout::new();
+        let mut runner = pin!(fanout.clone().run());
+        let mut cx = Context::from_waker(Waker::noop());
+        if run {
+            assert!(runner.as_mut().poll(&mut cx).is_pending());
+        }
+        let (log, mut readers, _) = crowd(&fanout, 3 * SLICE);
+        publish(&log);
+        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        // They park in another order than they came.
+        for number in (0..readers.len()).rev() {
+            let waker = Waker::from(Arc::new(Numbered(number, woken.clone())));
+            let mut cx = Context::from_waker(&waker);
+            while readers[number].poll_next(&mut cx).is_ready() {}
+        }
+        publish(&log);
+        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        let all: Vec<usize> = (0..readers.len()).rev().collect();
+        assert_eq!(*woken.lock().expect("no other has panicked"), all, "with a runner: {run}");
+    }
 }

@@ -68,7 +68,7 @@ impl Room {
         }
         let until = self.seen + SLOTS;
         let found = state.crowded(self.seen..until, self.weight, &self.lag);
-        let slots = state.reads().len();
+        let slots = state.slots().len();
         drop(state);
         drop(old);
         match found {
@@ -126,14 +126,14 @@ impl State {
             return None;
         }
         let head = self.head();
-        let reads = self.reads();
-        let until = slots.end.min(reads.len());
+        let all = self.slots();
+        let until = slots.end.min(all.len());
         (slots.start..until).find(|slot| {
-            let read = &mut reads[*slot];
-            let crowded = read.sequence < head.sequence
-                && (head.sequence + 1 - read.sequence > lag.entries
-                    || head.bytes + weight - read.bytes > lag.bytes);
-            read.watched = crowded;
+            let slot = &mut all[*slot];
+            let crowded = slot.read < head.sequence
+                && (head.sequence + 1 - slot.read > lag.entries
+                    || head.bytes + weight - slot.read_bytes > lag.bytes);
+            slot.watched = crowded;
             crowded
         })
     }

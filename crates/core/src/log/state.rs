@@ -8,7 +8,7 @@ use super::room::Waiters;
 use super::{End, Figures, Waiting};
 use crate::outbox::Wake;
 use crate::segment::{SEGMENT_ENTRIES, Segment};
-use crate::{Base, Budget, Entry, Kind, Position, Publication, Window};
+use crate::{Base, Budget, Entry, Kind, Position, Publication, Window, reserve_one};
 
 /// What a log's lock guards. Pure: it wakes nobody and runs no code of others.
 #[derive(Debug, Default)]
@@ -19,8 +19,6 @@ pub(super) struct State {
     /// The place behind the newest entry.
     head: Position,
     slots: Vec<Slot>,
-    /// By slot, as far as one was ever reported.
-    reads: Vec<Read>,
     free: Vec<u32>,
     /// Counted up by each subscriber: what was said of one does not reach the next in its slot.
     generation: u32,
@@ -48,29 +46,23 @@ pub(super) struct State {
     pub(super) swept: usize,
 }
 
-/// A subscriber, as its log knows it.
+/// A subscriber, as its log knows it. In the order that it is written in: what every delivery touches stands
+/// together.
 #[derive(Debug)]
-struct Slot {
+#[repr(C)]
+pub(super) struct Slot {
     generation: u32,
-    /// Where it parked; it is parked exactly while this is the head. [`NOWHERE`] before it ever did.
-    parked: u64,
-    /// Empty once it has left.
-    wake: Option<Wake>,
-}
-
-/// How far a subscriber has said that it has read: that is where it was when it last fetched or parked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Read {
-    /// A sequence number; [`NOWHERE`] for one that holds up no publisher.
-    pub(super) sequence: u64,
-    /// Bytes before it.
-    pub(super) bytes: u64,
     /// A publisher waits for it to read on.
     pub(super) watched: bool,
-}
-
-impl Read {
-    const NOTHING: Self = Self { sequence: NOWHERE, bytes: 0, watched: false };
+    /// Where it parked; it is parked exactly while this is the head. [`NOWHERE`] before it ever did.
+    parked: u64,
+    /// How far it has said that it has read: that is where it was when it last fetched or parked. A sequence number;
+    /// [`NOWHERE`] for one that holds up no publisher.
+    pub(super) read: u64,
+    /// Bytes before that.
+    pub(super) read_bytes: u64,
+    /// Empty once it has left.
+    wake: Option<Wake>,
 }
 
 const NOWHERE: u64 = u64::MAX;
@@ -392,13 +384,21 @@ impl State {
     pub(super) fn join(&mut self, wake: Wake) -> u32 {
         self.subscribers += 1;
         self.generation = self.generation.wrapping_add(1);
-        let slot = Slot { generation: self.generation, parked: NOWHERE, wake: Some(wake) };
+        let slot = Slot {
+            generation: self.generation,
+            watched: false,
+            parked: NOWHERE,
+            read: NOWHERE,
+            read_bytes: 0,
+            wake: Some(wake),
+        };
         match self.free.pop() {
             Some(place) => {
                 self.slots[place as usize] = slot;
                 place
             }
             None => {
+                reserve_one(&mut self.slots);
                 self.slots.push(slot);
                 u32::try_from(self.slots.len() - 1).expect("fewer subscribers than 2^32")
             }
@@ -423,13 +423,9 @@ impl State {
 
     /// Notes how far a subscriber has read, and returns what wakes the publisher who waited for that.
     pub(super) fn report(&mut self, slot: u32, at: &Position) -> Option<Waker> {
-        let slot = slot as usize;
-        if self.reads.len() <= slot {
-            self.reads.resize(slot + 1, Read::NOTHING);
-        }
-        let read = &mut self.reads[slot];
-        *read = Read { sequence: at.sequence, bytes: at.bytes, watched: read.watched };
-        if std::mem::take(&mut read.watched) { self.first_waiter() } else { None }
+        let place = &mut self.slots[slot as usize];
+        (place.read, place.read_bytes) = (at.sequence, at.bytes);
+        if std::mem::take(&mut place.watched) { self.first_waiter() } else { None }
     }
 
     /// What wakes the publisher whose turn it is to wait for room.
@@ -437,9 +433,9 @@ impl State {
         self.waiters.as_ref()?.first()
     }
 
-    /// How far subscribers have said that they have read: those that hold up publishers, and others.
-    pub(super) fn reads(&mut self) -> &mut [Read] {
-        &mut self.reads
+    /// The subscribers, and those who have left.
+    pub(super) fn slots(&mut self) -> &mut [Slot] {
+        &mut self.slots
     }
 
     pub(super) fn all_parked(&self) -> bool {
@@ -453,15 +449,13 @@ impl State {
         if place.parked == self.head.sequence {
             self.parked -= 1;
         }
-        place.parked = NOWHERE;
-        let read = self.reads.get_mut(slot as usize);
-        let watched = read.is_some_and(|read| std::mem::replace(read, Read::NOTHING).watched);
+        (place.parked, place.read) = (NOWHERE, NOWHERE);
+        let watched = std::mem::take(&mut place.watched);
         let wake = place.wake.take();
         self.free.push(slot);
         self.subscribers -= 1;
         if self.subscribers == 0 {
             self.slots = Vec::new();
-            self.reads = Vec::new();
             self.free = Vec::new();
             self.waiting = Vec::new();
             self.spare = Vec::new();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::batch::{Batch, What};
 use super::copies::Like;
 use crate::log::{Behind, Cause, Cursor, Fetched, Gap, Kept};
-use crate::{Backpressure, Entry, Lag, Position, Subscription};
+use crate::{Backpressure, Entry, Lag, Position, Subscription, reserve_one};
 
 /// A subscription's path through an outbox. A lane's name is never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,8 @@ pub(super) struct Lanes {
     last: u32,
 }
 
-/// A place for a lane, and how often it was used.
+/// A place for a lane, and how often it was used. What every delivery touches stands in front.
+#[repr(C)]
 struct Place {
     generation: NonZeroU32,
     /// Of a free place, the next free one; of a ready one, the one to be read next.
@@ -79,10 +80,7 @@ impl Lanes {
     /// Adds a lane that reads through the cursor that `take` gets for it.
     pub(super) fn insert<E>(&mut self, take: impl FnOnce(Lane) -> Result<Cursor, E>) -> Result<Lane, E> {
         if self.free == NOWHERE {
-            if self.places.len() == self.places.capacity() {
-                // Most connections have one subscription or a few: no room for four at once.
-                self.places.reserve_exact(1 + self.places.len() / 2);
-            }
+            reserve_one(&mut self.places);
             let place = u32::try_from(self.places.len()).expect("fewer lanes than 2^32");
             self.places.push(Place {
                 generation: NonZeroU32::MIN,

@@ -14,6 +14,7 @@ use super::batch::{Batch, What};
 use super::stall::{Due, Stall};
 use super::{Lane, Outbox, Taken, Wake};
 use crate::log::End;
+use crate::reserve_one;
 use crate::transport::Track;
 
 /// What lanes with a track have beside what all lanes have. Empty in connections whose transport has none.
@@ -93,10 +94,7 @@ impl Outbox {
         match tracks.find(lane) {
             Ok(_) => return,
             Err(at) => {
-                if tracks.all.len() == tracks.all.capacity() {
-                    // As for lanes: most connections have one, or a few.
-                    tracks.all.reserve_exact(1 + tracks.all.len() / 2);
-                }
+                reserve_one(&mut tracks.all);
                 tracks.all.insert(at, (lane, Box::new(laid)));
             }
         }

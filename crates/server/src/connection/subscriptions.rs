@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use tidegate_core::outbox::{Lane, Outbox};
-use tidegate_core::{Channel, ClientInfo};
+use tidegate_core::{Channel, ClientInfo, reserve_one};
 
 /// A connection's subscriptions, by channel.
 #[derive(Debug, Default)]
@@ -69,9 +69,7 @@ impl Subscriptions {
         match self.find(&held.channel) {
             Ok(at) => self.all[at] = held,
             Err(at) => {
-                if self.all.len() == self.all.capacity() {
-                    self.all.reserve_exact(1 + self.all.len() / 2);
-                }
+                reserve_one(&mut self.all);
                 self.all.insert(at, held);
             }
         }
