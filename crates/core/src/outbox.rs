@@ -366,6 +366,20 @@ impl Outbox {
             let end = spans.get(i + 1).map_or(count, |next| next.first);
             self.settle(span, end, steps, batch, &mut sum, &mut returned);
         }
+        if steps < count {
+            self.take_back(&spans, steps, returned);
+        }
+        batch.finish(spans);
+        if self.is_idle() {
+            self.shrink();
+        }
+        sum.missed = self.lost() - lost;
+        sum
+    }
+
+    /// Takes back what was not taken, all but the first `steps`: control messages, and the lanes that are to be read
+    /// again.
+    fn take_back(&mut self, spans: &[Span], steps: usize, returned: Vec<Lane>) {
         let untaken = spans.iter().rev().filter(|span| span.first >= steps);
         for span in untaken {
             let What::Control(message, after) = &span.what else { continue };
@@ -391,12 +405,6 @@ impl Outbox {
                 }
             }
         }
-        batch.finish(spans);
-        if self.is_idle() {
-            self.shrink();
-        }
-        sum.missed = self.lost() - lost;
-        sum
     }
 
     /// Moves what `span`, whose steps end at `end`, belongs to by what was taken of it: `steps` in all.

@@ -12,10 +12,10 @@ mod times;
 mod tracks;
 mod writing;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tidegate_core::call::Call;
@@ -40,8 +40,6 @@ use times::Times;
 
 /// Serves one connection until it is gone: reads and does requests, writes what its outbox holds, and keeps
 /// its deadlines.
-///
-/// Not an `async fn`: its arguments would be kept beside the driver they went into.
 pub(crate) fn serve<C: Connection>(
     app: Arc<App>,
     io: C,
@@ -49,16 +47,38 @@ pub(crate) fn serve<C: Connection>(
     permit: Permit,
 ) -> impl Future<Output = ()> + Send {
     app.meters.accepted(peer.transport);
-    // Boxed: the runtime's cell of a task is rounded up to more than what it holds.
-    let mut driver = Box::new(Driver::new(app, io, peer, permit));
+    let driver = Driver::new(app, io, peer, permit);
     if driver.app.is_draining() {
         // It has taken its seat too late for the drain to see it.
         let _ = driver.outbox.handle().close(ABORTED);
     }
-    async move {
-        let why = poll_fn(|cx| driver.poll_contained(cx)).await;
-        // Boxed, so that an open connection does not keep room for it.
-        Box::pin(driver.leave(&why)).await;
+    Serving::Open(driver)
+}
+
+/// A connection's task. The connection stands in it, and not behind a pointer that each delivery would follow.
+#[expect(clippy::large_enum_variant, reason = "nearly all are open nearly all of their time")]
+enum Serving<C> {
+    Open(Driver<C>),
+    /// Boxed, so that an open connection does not keep room for it.
+    Leaving(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl<C: Connection> Future for Serving<C> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        if let Serving::Open(driver) = this {
+            let why = ready!(driver.poll_contained(cx));
+            let nothing = Serving::Leaving(Box::pin(async {}));
+            if let Serving::Open(driver) = std::mem::replace(this, nothing) {
+                *this = Serving::Leaving(Box::pin(async move { driver.leave(&why).await }));
+            }
+        }
+        match this {
+            Serving::Open(_) => Poll::Pending,
+            Serving::Leaving(leaving) => leaving.as_mut().poll(cx),
+        }
     }
 }
 
@@ -518,13 +538,13 @@ impl Turn {
 mod tests {
     use tidegate_transport_ws::WebSocket;
 
-    use super::Driver;
+    use super::{Driver, Serving};
 
     /// What an idle connection costs is what its task holds: a number to look at when it grows.
     #[test]
     fn a_connection_is_small() {
-        let driver = size_of::<Driver<WebSocket>>();
-        println!("driver: {driver} B");
-        assert!(driver <= 512, "{driver}");
+        let (driver, task) = (size_of::<Driver<WebSocket>>(), size_of::<Serving<WebSocket>>());
+        println!("driver: {driver} B, in its task {task} B");
+        assert!(driver <= 512 && task == driver, "{driver}, {task}");
     }
 }

@@ -207,7 +207,9 @@ impl Cursor {
         let waiter = if self.holds { state.report(self.slot, &self.at) } else { None };
         let (parked, freed) = state.park(self.slot, self.at.sequence);
         drop(state);
-        self.log.free(freed);
+        if let Some(freed) = freed {
+            self.log.free(freed);
+        }
         if let Some(waiter) = waiter {
             waiter.wake();
         }

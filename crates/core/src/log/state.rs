@@ -407,13 +407,13 @@ impl State {
 
     /// Parks the subscriber if `sequence` is the head; parking twice is parking once. Returns whether it
     /// is parked, and what was freed because it was the last one behind.
-    pub(super) fn park(&mut self, slot: u32, sequence: u64) -> (bool, Freed) {
+    pub(super) fn park(&mut self, slot: u32, sequence: u64) -> (bool, Option<Freed>) {
         if sequence != self.head.sequence || self.end.is_some() {
-            return (false, Freed::default());
+            return (false, None);
         }
         let place = &mut self.slots[slot as usize];
         if place.parked == sequence {
-            return (true, Freed::default());
+            return (true, None);
         }
         place.parked = sequence;
         self.parked += 1;
@@ -472,7 +472,7 @@ impl State {
             });
         }
         let waiter = if watched { self.first_waiter() } else { None };
-        let mut freed = self.clear_if_read();
+        let mut freed = self.clear_if_read().unwrap_or_default();
         if self.subscribers == 0 {
             freed.last = self.last.take();
             freed.bytes += freed.last.as_ref().map_or(0, |last| last.data.len());
@@ -481,12 +481,12 @@ impl State {
     }
 
     /// Gives up everything if everybody has read it.
-    fn clear_if_read(&mut self) -> Freed {
-        let mut freed = Freed::default();
+    fn clear_if_read(&mut self) -> Option<Freed> {
         if self.parked != self.subscribers || self.segments.is_empty() {
-            return freed;
+            return None;
         }
-        freed.bytes = self.head.bytes_since(&self.base) as usize + self.key_bytes();
+        let bytes = self.head.bytes_since(&self.base) as usize + self.key_bytes();
+        let mut freed = Freed { bytes, ..Freed::default() };
         freed.keys = self.keys.take_if(|keys| !keys.reuse());
         self.backlog = ((self.head.sequence - self.segments[0].first()) as usize).min(SEGMENT_ENTRIES);
         self.base = self.head;
@@ -498,7 +498,7 @@ impl State {
         } else {
             freed.others = std::mem::take(&mut self.segments);
         }
-        freed
+        Some(freed)
     }
 
     pub(super) fn take_waiting(&mut self) -> Vec<Waiting> {
