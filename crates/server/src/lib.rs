@@ -13,6 +13,7 @@ mod memory;
 mod meters;
 mod open;
 pub mod page;
+pub mod panics;
 mod payload;
 mod proxy;
 mod ranks;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tidegate_server::config::{self, LogFormat};
+use tidegate_server::panics;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -38,7 +39,8 @@ impl Log {
                 BoxMakeWriter::new(move || file.load_full())
             }
         };
-        let layer = fmt::layer().with_writer(writer);
+        // Nobody may read it any more, and to say so in the same place would be a panic.
+        let layer = fmt::layer().with_writer(writer).log_internal_errors(false);
         let layer = match options.format {
             LogFormat::Json => layer.json().flatten_event(true).boxed(),
             // Colours are for terminals: files, journals and collectors take them for text.
@@ -48,6 +50,7 @@ impl Log {
             LogFormat::Text => layer.boxed(),
         };
         tracing_subscriber::registry().with(filter).with(layer).try_init()?;
+        panics::log();
         Ok(Self { filter: handle, file })
     }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -294,7 +295,9 @@ fn announce(config: &Config, faces: &[(SocketAddr, bool)], dev: bool) {
     }
     if dev {
         let websocket = format!("{}{}", url("ws", clients), config.websocket.handler_prefix);
-        eprintln!(
+        // Whoever started it may not read on.
+        let _ = writeln!(
+            std::io::stderr(),
             "\n  DEVELOPMENT MODE: anybody who reaches {page} may do anything. Never in production.\n\n  \
              page       {page}/\n  \
              websocket  {websocket}\n  \

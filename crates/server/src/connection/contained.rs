@@ -7,13 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
+use crate::panics;
+
 /// What was panicked with, as text.
 pub(super) struct Panic(Box<dyn Any + Send>);
 
 impl fmt::Display for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.downcast_ref::<String>().map(String::as_str);
-        f.write_str(text.or_else(|| self.0.downcast_ref::<&str>().copied()).unwrap_or("no text"))
+        f.write_str(panics::text(&*self.0))
     }
 }
 

@@ -330,3 +330,27 @@ async fn help_names_every_flag() {
         assert!(out.contains("Examples:"));
     }
 }
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let mut server = tidegate(&["serve", "--dev", "--http_server.port", "0", "--log.level", "debug"])
+        .spawn()
+        .expect("the binary");
+    let mut log = BufReader::new(server.stderr.take().expect("a pipe"));
+    let mut line = String::new();
+    let address = loop {
+        line.clear();
+        assert!(within(log.read_line(&mut line)).await.expect("text") > 0, "it does not say where it serves");
+        if let Some((_, rest)) = line.split_once("serving http://") {
+            break rest.split_whitespace().next().expect("an address").to_owned();
+        }
+    };
+    drop(log);
+    for _ in 0..3 {
+        let client =
+            tidegate_client::Client::connect(format!("ws://{address}/connection/websocket")).unwrap();
+        let told = within(client.rpc("nothing", "1")).await.expect_err("nobody answers it");
+        assert!(told.to_string().contains("not available"), "{told}");
+    }
+    assert!(server.try_wait().expect("its state").is_none(), "it lives");
+}

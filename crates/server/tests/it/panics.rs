@@ -105,3 +105,38 @@ async fn a_panic_in_the_middle_of_writing_ends_that_connection_alone() {
     broken.end().await;
     site.end().await;
 }
+
+#[test]
+#[ignore = "what the next test runs in a process of its own"]
+fn logged() {
+    tracing_subscriber::fmt().json().with_writer(std::io::stderr).init();
+    tidegate_server::panics::log();
+    for _ in 0..3 {
+        std::panic::catch_unwind(|| panic!("one of {}", 3)).expect_err("it panics");
+    }
+    std::panic::catch_unwind(|| panic!("another")).expect_err("it panics");
+}
+
+#[test]
+fn a_panic_is_logged_and_the_first_of_its_place_with_a_backtrace() {
+    let panics = |backtrace: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().expect("this test"));
+        command.args(["panics::logged", "--exact", "--ignored", "--nocapture"]);
+        let output = command.env("RUST_BACKTRACE", backtrace).output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        let log = String::from_utf8(output.stderr).expect("text");
+        let fields = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect(line)["fields"].clone();
+        log.lines().map(fields).collect::<Vec<_>>()
+    };
+    for (variable, expected) in [("1", [true, false, false, true]), ("0", [false; 4])] {
+        let panics = panics(variable);
+        let texts = ["one of 3", "one of 3", "one of 3", "another"];
+        for (panic, text) in panics.iter().zip(texts) {
+            let message = panic["message"].as_str().expect("a message");
+            assert!(message.starts_with("panicked at crates/server/tests/it/panics.rs:"), "{message}");
+            assert!(message.ends_with(&format!(": {text}")), "{message}");
+        }
+        let backtraces = panics.iter().map(|panic| panic["backtrace"].is_string());
+        assert_eq!(backtraces.collect::<Vec<_>>(), expected);
+    }
+}

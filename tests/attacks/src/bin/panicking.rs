@@ -10,7 +10,7 @@ use tidegate_server::core::{
     SubscribeGrant,
 };
 use tidegate_server::transport_ws::Options;
-use tidegate_server::{Bytes, Server, api, http};
+use tidegate_server::{Bytes, Server, api, http, panics};
 
 struct Panicking;
 
@@ -67,6 +67,8 @@ impl Hooks for Panicking {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    panics::log();
     let metrics = http::Metrics::install()?;
     let listener = http::listen(([127, 0, 0, 1], 0).into())?;
     let address = listener.local_addr()?;
