@@ -125,7 +125,8 @@ fn a_panic_is_logged_and_the_first_of_its_place_with_a_backtrace() {
         let output = command.env("RUST_BACKTRACE", backtrace).output().expect("it runs");
         assert!(output.status.success(), "{output:?}");
         let log = String::from_utf8(output.stderr).expect("text");
-        let fields = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect(line)["fields"].clone();
+        let fields =
+            |line: &str| serde_json::from_str::<serde_json::Value>(line).expect(line)["fields"].clone();
         log.lines().map(fields).collect::<Vec<_>>()
     };
     for (variable, expected) in [("1", [true, false, false, true]), ("0", [false; 4])] {
