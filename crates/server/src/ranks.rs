@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 
 use crate::app::App;
 
@@ -88,6 +89,9 @@ impl Ranks {
                 return Poll::Pending;
             }
             *ticket = None;
+            // Other programs of the machine first: clients or a proxy on it would wait out slices of threads that never
+            // stop, some milliseconds each.
+            thread::yield_now();
             return Poll::Ready(());
         }
         let mut state = self.lock();
