@@ -29,7 +29,10 @@ struct State {
 #[derive(Debug)]
 struct Job {
     log: Arc<Log>,
+    /// Those who wait, in the order in which they parked.
     list: Vec<Waiting>,
+    /// How many of them have been woken.
+    woken: usize,
 }
 
 /// Subscribers woken in one go, under one lock: what a publisher does itself.
@@ -47,21 +50,21 @@ impl Fanout {
     }
 
     /// Wakes the first of `list` and leaves the rest to the runner, or wakes all if there is none.
-    pub(crate) fn wake(&self, log: &Arc<Log>, mut list: Vec<Waiting>) {
+    pub(crate) fn wake(&self, log: &Arc<Log>, list: Vec<Waiting>) {
         if list.is_empty() {
             return;
         }
-        // Slices are taken from the end: who parked first is to be woken first.
-        list.reverse();
-        let mut wakes = Vec::with_capacity(list.len().min(SLICE));
-        wake_slice(log, &mut list, &mut wakes);
-        if list.is_empty() {
+        let woken = list.len().min(SLICE);
+        let mut wakes = Vec::with_capacity(woken);
+        wake_slice(log, &list[..woken], &mut wakes);
+        if woken == list.len() {
             log.recycle(list);
             return;
         }
+        let job = Job { log: log.clone(), list, woken };
         let mut state = self.state.lock();
         if state.running {
-            state.jobs.push_back(Job { log: log.clone(), list });
+            state.jobs.push_back(job);
             let waker = state.waker.take();
             drop(state);
             if let Some(waker) = waker {
@@ -70,7 +73,7 @@ impl Fanout {
             return;
         }
         drop(state);
-        wake_all(log, list, &mut wakes);
+        job.wake_all(&mut wakes);
     }
 
     /// Wakes what publishers left over, for ever. One task of the program polls it; where nobody does,
@@ -101,12 +104,12 @@ impl Runner {
         };
         drop(state);
         for _ in 0..SLICES {
-            if !job.list.is_empty() {
-                wake_slice(&job.log, &mut job.list, &mut self.wakes);
+            if !job.is_done() {
+                job.wake_slice(&mut self.wakes);
             }
         }
-        if job.list.is_empty() {
-            job.log.recycle(job.list);
+        if job.is_done() {
+            job.end();
         } else {
             // Behind the others: channels take turns.
             self.fanout.state.lock().jobs.push_back(job);
@@ -125,7 +128,7 @@ impl Drop for Runner {
         drop(state);
         drop(waker);
         for job in jobs {
-            wake_all(&job.log, job.list, &mut self.wakes);
+            job.wake_all(&mut self.wakes);
         }
     }
 }
@@ -140,15 +143,34 @@ pub(crate) fn listen(waker: &mut Option<Waker>, cx: &Context<'_>) -> Option<Wake
     waker.replace(cx.waker().clone())
 }
 
-fn wake_all(log: &Log, mut list: Vec<Waiting>, wakes: &mut Vec<Wake>) {
-    while !list.is_empty() {
-        wake_slice(log, &mut list, wakes);
+impl Job {
+    fn is_done(&self) -> bool {
+        self.woken == self.list.len()
     }
-    log.recycle(list);
+
+    /// Wakes the next slice.
+    fn wake_slice(&mut self, wakes: &mut Vec<Wake>) {
+        let to = self.list.len().min(self.woken + SLICE);
+        wake_slice(&self.log, &self.list[self.woken..to], wakes);
+        self.woken = to;
+    }
+
+    /// Wakes the rest.
+    fn wake_all(mut self, wakes: &mut Vec<Wake>) {
+        while !self.is_done() {
+            self.wake_slice(wakes);
+        }
+        self.end();
+    }
+
+    /// Gives the list's memory back.
+    fn end(self) {
+        self.log.recycle(self.list);
+    }
 }
 
-fn wake_slice(log: &Log, list: &mut Vec<Waiting>, wakes: &mut Vec<Wake>) {
-    log.wakes(list, SLICE, wakes);
+fn wake_slice(log: &Log, slice: &[Waiting], wakes: &mut Vec<Wake>) {
+    log.wakes(slice, wakes);
     for wake in wakes.drain(..) {
         wake.wake();
     }

@@ -300,11 +300,10 @@ impl Log {
         self.state.lock().head()
     }
 
-    /// Up to `count` wake-ups of `list`, from its end: those of subscribers still there.
-    pub(crate) fn wakes(&self, list: &mut Vec<Waiting>, count: usize, into: &mut Vec<Wake>) {
+    /// The wake-ups of `list`, in its order: those of subscribers still there.
+    pub(crate) fn wakes(&self, list: &[Waiting], into: &mut Vec<Wake>) {
         let state = self.state.lock();
-        let rest = list.len().saturating_sub(count);
-        into.extend(list.drain(rest..).rev().filter_map(|waiting| state.wake(waiting)));
+        into.extend(list.iter().filter_map(|waiting| state.wake(*waiting)));
     }
 
     /// Takes back the allocation of a list that has been woken.

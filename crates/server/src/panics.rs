@@ -30,10 +30,12 @@ fn report(panic: &PanicHookInfo<'_>, seen: &Mutex<HashSet<String>>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or_default();
     let backtrace = is_new.then(Backtrace::capture);
-    match backtrace.filter(|backtrace| backtrace.status() == BacktraceStatus::Captured) {
-        Some(backtrace) => tracing::error!(thread, %backtrace, "panicked at {place}: {text}"),
-        None => tracing::error!(thread, "panicked at {place}: {text}"),
-    }
+    let backtrace = backtrace.filter(|backtrace| backtrace.status() == BacktraceStatus::Captured);
+    tracing::error!(
+        thread,
+        backtrace = backtrace.map(tracing::field::display),
+        "panicked at {place}: {text}"
+    );
 }
 
 /// What was panicked with, as text.

@@ -274,13 +274,13 @@ fn a_stale_wake_up_does_not_reach_the_slots_next_subscriber() {
     bench.step(&["sub", "a"]);
     bench.step(&["sub", "other"]);
     bench.read("a", 1);
-    let mut list = bench.log.state.lock().take_waiting();
+    let list = bench.log.state.lock().take_waiting();
     assert_eq!(list.len(), 1);
     bench.step(&["leave", "a"]);
     // In the slot that `a` left, and not parked.
     bench.step(&["sub", "b"]);
     let mut wakes = Vec::new();
-    bench.log.wakes(&mut list, 64, &mut wakes);
+    bench.log.wakes(&list, &mut wakes);
     assert!(wakes.is_empty());
 }
 
