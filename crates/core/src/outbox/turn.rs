@@ -233,7 +233,9 @@ impl Attached {
             if matches!(entry.kind(), Kind::Break) && self.subscription.continuous() {
                 break;
             }
-            if at < latest_until && run.is_superseded(at) {
+            // The first was judged by who asked for it: what has superseded it since follows, and to write nothing would
+            // be taken for a break.
+            if at > entries.start && at < latest_until && run.is_superseded(at) {
                 break;
             }
             let before = batch.len();
