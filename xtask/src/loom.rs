@@ -6,7 +6,7 @@ use crate::workspace::Workspace;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How often loom may interrupt a thread in one execution; each one more costs about ten times as long
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     preemptions: u32,
     /// Only the models whose name contains this
     #[arg(default_value = "loom")]
@@ -16,7 +16,7 @@ pub(crate) struct Args {
 impl Args {
     /// What `cargo xtask test` can afford.
     pub(crate) fn short() -> Self {
-        Self { preemptions: 2, filter: "loom".into() }
+        Self { preemptions: 3, filter: "loom".into() }
     }
 
     /// Explores the models: tests of `tidegate-core` in modules named `loom_*`.
