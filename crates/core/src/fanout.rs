@@ -7,41 +7,34 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::Log;
-use crate::log::Waiting;
 use crate::outbox::Wake;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Wakes the subscribers of long wait lists, a slice at a time, so that a channel of 100,000 does not
-/// hold up the publisher or the other channels.
+/// Wakes the subscribers of channels in turn, a slice at a time, so that a channel of 100,000 does not hold up the
+/// publisher or the other channels.
+///
+/// Who has read everything first is woken first, and a slice has its turns before the next is woken. So subscribers
+/// write in the order in which they read last, however many are woken at once: a busy channel goes round them.
 #[derive(Debug, Default)]
 pub struct Fanout {
     state: Mutex<State>,
+    /// Woken by the runner in its last turn, and by publishers since: they may not have had theirs.
+    ahead: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    /// Logs of which some subscribers are to be woken.
+    logs: VecDeque<Arc<Log>>,
     /// Whether somebody polls [`Fanout::run`]; if not, publishers wake all themselves.
     running: bool,
     waker: Option<Waker>,
 }
 
-#[derive(Debug)]
-struct Job {
-    log: Arc<Log>,
-    /// Those who wait, in the order in which they parked.
-    list: Vec<Waiting>,
-    /// How many of them have been woken.
-    woken: usize,
-}
-
-/// Subscribers woken in one go, under one lock: what a publisher does itself.
+/// Subscribers woken between two turns of the runner, by itself or by publishers. A worker of tokio has room for 256
+/// tasks that are ready; of more, those woken first come last, and are late again and again while others have turns.
 const SLICE: usize = if cfg!(loom) { 2 } else { 64 };
-/// Slices between two yields of the runner: 16,384 subscribers, about 2 ms, some hundredth of what their writes take.
-/// All of a usual channel are woken before its publisher has its next turn, so that more of what it publishes goes
-/// into one write; and those of a large one in the order in which they parked: who is woken between others' turns comes
-/// before some who were woken earlier, and the last wait longer.
-const SLICES: usize = if cfg!(loom) { 1 } else { 256 };
 
 impl Fanout {
     /// A fan-out that nobody runs yet.
@@ -49,31 +42,37 @@ impl Fanout {
         Arc::default()
     }
 
-    /// Wakes the first of `list` and leaves the rest to the runner, or wakes all if there is none.
-    pub(crate) fn wake(&self, log: &Arc<Log>, list: Vec<Waiting>) {
-        if list.is_empty() {
-            return;
+    /// How many subscribers a publisher may wake itself: those beyond are the runner's.
+    pub(crate) fn allowance(&self) -> usize {
+        SLICE.saturating_sub(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Wakes the first subscribers of `log`, and leaves those who are still due, if there are `more`, to the runner. If
+    /// there is none, it wakes all.
+    pub(crate) fn wake(&self, log: &Arc<Log>, mut wakes: Vec<Wake>, more: bool) {
+        if more && !self.hand_over(log) {
+            self.ahead.store(0, Ordering::Relaxed);
+            log.next_due(usize::MAX, &mut wakes);
         }
-        let woken = list.len().min(SLICE);
-        let mut wakes = Vec::with_capacity(woken);
-        wake_slice(log, &list[..woken], &mut wakes);
-        if woken == list.len() {
-            log.recycle(list);
-            return;
+        if !wakes.is_empty() {
+            self.ahead.fetch_add(wakes.len(), Ordering::Relaxed);
+            wake_all(&mut wakes);
         }
-        let job = Job { log: log.clone(), list, woken };
+    }
+
+    /// Leaves `log` to the runner; false if there is none.
+    fn hand_over(&self, log: &Arc<Log>) -> bool {
         let mut state = self.state.lock();
-        if state.running {
-            state.jobs.push_back(job);
-            let waker = state.waker.take();
-            drop(state);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-            return;
+        if !state.running {
+            return false;
         }
+        state.logs.push_back(log.clone());
+        let waker = state.waker.take();
         drop(state);
-        job.wake_all(&mut wakes);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        true
     }
 
     /// Wakes what publishers left over, for ever. One task of the program polls it; where nobody does,
@@ -95,27 +94,40 @@ struct Runner {
 
 impl Runner {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.fanout.state.lock();
-        let Some(mut job) = state.jobs.pop_front() else {
-            let old = listen(&mut state.waker, cx);
-            drop(state);
-            drop(old);
-            return Poll::Pending;
-        };
-        drop(state);
-        for _ in 0..SLICES {
-            if !job.is_done() {
-                job.wake_slice(&mut self.wakes);
+        self.collect();
+        self.fanout.ahead.store(self.wakes.len(), Ordering::Relaxed);
+        if self.wakes.is_empty() {
+            let mut state = self.fanout.state.lock();
+            if state.logs.is_empty() {
+                let old = listen(&mut state.waker, cx);
+                drop(state);
+                drop(old);
+                return Poll::Pending;
             }
         }
-        if job.is_done() {
-            job.end();
-        } else {
-            // Behind the others: channels take turns.
-            self.fanout.state.lock().jobs.push_back(job);
-        }
+        wake_all(&mut self.wakes);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Takes the wake-ups of the next slice.
+    fn collect(&mut self) {
+        let mut state = self.fanout.state.lock();
+        while self.wakes.len() < SLICE
+            && let Some(log) = state.logs.pop_front()
+        {
+            drop(state);
+            let turn = SLICE - self.wakes.len();
+            let more = log.next_due(turn, &mut self.wakes);
+            state = self.fanout.state.lock();
+            if more && turn == SLICE {
+                // Behind the others: channels take turns.
+                state.logs.push_back(log);
+            } else if more {
+                // Others had the beginning of the slice: it has the whole next one.
+                state.logs.push_front(log);
+            }
+        }
     }
 }
 
@@ -123,14 +135,18 @@ impl Drop for Runner {
     fn drop(&mut self) {
         let mut state = self.fanout.state.lock();
         state.running = false;
-        let jobs = std::mem::take(&mut state.jobs);
+        let logs = std::mem::take(&mut state.logs);
         let waker = state.waker.take();
         drop(state);
         drop(waker);
-        for job in jobs {
-            job.wake_all(&mut self.wakes);
+        for log in logs {
+            self.fanout.wake(&log, Vec::new(), true);
         }
     }
+}
+
+fn wake_all(wakes: &mut Vec<Wake>) {
+    wakes.drain(..).for_each(|wake| wake.wake());
 }
 
 /// Registers the waker of `cx`, unless it is registered already, and returns the one that it replaces:
@@ -141,37 +157,4 @@ pub(crate) fn listen(waker: &mut Option<Waker>, cx: &Context<'_>) -> Option<Wake
         return None;
     }
     waker.replace(cx.waker().clone())
-}
-
-impl Job {
-    fn is_done(&self) -> bool {
-        self.woken == self.list.len()
-    }
-
-    /// Wakes the next slice.
-    fn wake_slice(&mut self, wakes: &mut Vec<Wake>) {
-        let to = self.list.len().min(self.woken + SLICE);
-        wake_slice(&self.log, &self.list[self.woken..to], wakes);
-        self.woken = to;
-    }
-
-    /// Wakes the rest.
-    fn wake_all(mut self, wakes: &mut Vec<Wake>) {
-        while !self.is_done() {
-            self.wake_slice(wakes);
-        }
-        self.end();
-    }
-
-    /// Gives the list's memory back.
-    fn end(self) {
-        self.log.recycle(self.list);
-    }
-}
-
-fn wake_slice(log: &Log, slice: &[Waiting], wakes: &mut Vec<Wake>) {
-    log.wakes(slice, wakes);
-    for wake in wakes.drain(..) {
-        wake.wake();
-    }
 }

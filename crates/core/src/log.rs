@@ -206,7 +206,8 @@ impl Log {
         }
         let dropped = state.chain(&entry, &self.budget);
         let appended = state.append(entry, weight, &self.window, now);
-        let waiting = state.take_waiting();
+        let mut wakes = Vec::new();
+        let more = state.ring(self.fanout.allowance(), &mut wakes);
         let head = state.head();
         if state.subscribers() > 0 {
             // Under the lock: who reads it at once must not subtract it before it was added.
@@ -219,7 +220,7 @@ impl Log {
             self.budget.enqueue(self, mark, since);
         }
         self.budget.enforce();
-        self.fanout.wake(self, waiting);
+        self.fanout.wake(self, wakes, more);
         Ok(head)
     }
 
@@ -237,13 +238,14 @@ impl Log {
             return;
         }
         state.end = Some(why);
-        let waiting = state.take_waiting();
+        let mut wakes = Vec::new();
+        let more = state.ring(self.fanout.allowance(), &mut wakes);
         let waiter = state.first_waiter();
         drop(state);
         if let Some(waiter) = waiter {
             waiter.wake();
         }
-        self.fanout.wake(self, waiting);
+        self.fanout.wake(self, wakes, more);
     }
 
     /// Ends the log as [`End::Idle`] if nobody reads it, and says whether it has ended.
@@ -300,21 +302,15 @@ impl Log {
         self.state.lock().head()
     }
 
-    /// The wake-ups of `list`, in its order: those of subscribers still there.
-    pub(crate) fn wakes(&self, list: &[Waiting], into: &mut Vec<Wake>) {
-        let state = self.state.lock();
-        into.extend(list.iter().filter_map(|waiting| state.wake(*waiting)));
-    }
-
-    /// Takes back the allocation of a list that has been woken.
-    pub(crate) fn recycle(&self, list: Vec<Waiting>) {
-        self.state.lock().recycle(list);
+    /// Takes what wakes the next `most` of those who are to be woken, in order. Returns whether there are more.
+    pub(crate) fn next_due(&self, most: usize, into: &mut Vec<Wake>) -> bool {
+        self.state.lock().next_due(most, into)
     }
 }
 
 /// A place in a log's wait list: a slot and the generation that waited.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiting {
+struct Waiting {
     slot: u32,
     generation: u32,
 }

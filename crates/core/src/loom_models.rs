@@ -255,6 +255,39 @@ fn loom_runner_dropped_against_waking() {
     });
 }
 
+/// Two publish at once to more than one of them may wake, with a runner and without: everybody is rung, whoever is at it.
+#[test]
+fn loom_two_publishers_of_many_subscribers() {
+    for run in [false, true] {
+        loom::model(move || {
+            let fanout = Fanout::new();
+            let log = log(&Budget::new(0), fanout.clone());
+            let bells: Vec<_> = (0..SUBSCRIBERS).map(|_| Bell::new()).collect();
+            let subscriber = |bell| {
+                let mut reader = Reader::new(&log).expect("it lives");
+                assert!(read(&mut reader, bell).0.is_empty());
+                reader
+            };
+            let _readers: Vec<Reader> = bells.iter().map(subscriber).collect();
+            let mut runner = pin!(fanout.run());
+            let mut turns = |count| {
+                let mut cx = Context::from_waker(Waker::noop());
+                (0..count).for_each(|_| assert!(!run || runner.as_mut().poll(&mut cx).is_pending()));
+            };
+            turns(1);
+            let other = thread::spawn({
+                let log = log.clone();
+                move || publish(&log, "1")
+            });
+            publish(&log, "2");
+            turns(1);
+            other.join().expect("no panic");
+            turns(2);
+            assert!(bells.iter().all(|bell| bell.rung()));
+        });
+    }
+}
+
 /// A publisher waits for room while a subscriber reads on and another leaves: it is rung, or has seen room.
 #[test]
 fn loom_waiting_for_room_against_reading_and_leaving() {

@@ -25,9 +25,10 @@ pub(super) struct State {
     subscribers: usize,
     /// Subscribers that have read up to the head.
     parked: usize,
-    waiting: Vec<Waiting>,
-    /// A wait list that has been woken: the next one's allocation.
-    spare: Vec<Waiting>,
+    /// Who has read everything since it was woken last, in the order in which they did. Some may have left.
+    waiting: VecDeque<Waiting>,
+    /// So many of these, the first, are to be woken. Where there are any, somebody is at it.
+    due: usize,
     /// Entries that the last backlog held: what the next first segment is sized by.
     backlog: usize,
     /// The sequence number up to which the node's budget knows of this log's segments.
@@ -417,7 +418,7 @@ impl State {
         }
         place.parked = sequence;
         self.parked += 1;
-        self.waiting.push(Waiting { slot, generation: place.generation });
+        self.waiting.push_back(Waiting { slot, generation: place.generation });
         (true, self.clear_if_read())
     }
 
@@ -457,19 +458,10 @@ impl State {
         if self.subscribers == 0 {
             self.slots = Vec::new();
             self.free = Vec::new();
-            self.waiting = Vec::new();
-            self.spare = Vec::new();
-        } else if self.waiting.len() > 2 * self.parked + 64 {
-            // Those who left while parked: each is swept out once, so a mass departure is linear.
-            #[cfg(test)]
-            {
-                self.swept += self.waiting.len();
-            }
-            let slots = &self.slots;
-            self.waiting.retain(|w| {
-                let slot = &slots[w.slot as usize];
-                slot.generation == w.generation && slot.wake.is_some()
-            });
+            self.waiting = VecDeque::new();
+            self.due = 0;
+        } else if self.waiting.len() > 2 * self.subscribers + 64 {
+            self.sweep();
         }
         let waiter = if watched { self.first_waiter() } else { None };
         let mut freed = self.clear_if_read().unwrap_or_default();
@@ -478,6 +470,23 @@ impl State {
             freed.bytes += freed.last.as_ref().map_or(0, |last| last.data.len());
         }
         (freed, wake, waiter)
+    }
+
+    /// Takes those who have left out of the wait list: more than half of it, so that a mass departure is linear.
+    fn sweep(&mut self) {
+        #[cfg(test)]
+        {
+            self.swept += self.waiting.len();
+        }
+        let slots = &self.slots;
+        let (mut place, mut left) = (0, 0);
+        self.waiting.retain(|waiting| {
+            let stays = waiting.wake(slots).is_some();
+            left += usize::from(!stays && place < self.due);
+            place += 1;
+            stays
+        });
+        self.due -= left;
     }
 
     /// Gives up everything if everybody has read it.
@@ -501,31 +510,33 @@ impl State {
         Some(freed)
     }
 
-    pub(super) fn take_waiting(&mut self) -> Vec<Waiting> {
-        if self.waiting.is_empty() {
-            // Its allocation stays, for the next who park.
-            return Vec::new();
-        }
-        std::mem::replace(&mut self.waiting, std::mem::take(&mut self.spare))
+    /// Everybody who waits is to be woken: takes what wakes the first `most` of them, in order, unless somebody is at
+    /// it already. Returns whether to go on with [`State::next_due`].
+    pub(super) fn ring(&mut self, most: usize, into: &mut Vec<Wake>) -> bool {
+        let begun = self.due > 0;
+        self.due = self.waiting.len();
+        !begun && self.next_due(most, into)
     }
 
-    /// Takes back the allocation of a list that has been woken: where some have parked meanwhile, for
-    /// the list after theirs.
-    pub(super) fn recycle(&mut self, mut list: Vec<Waiting>) {
-        if self.subscribers == 0 {
-            return;
+    /// Takes what wakes the next `most` of those who are due, in order. Returns whether there are more.
+    pub(super) fn next_due(&mut self, most: usize, into: &mut Vec<Wake>) -> bool {
+        let count = self.due.min(most);
+        self.due -= count;
+        into.reserve(count);
+        for waiting in self.waiting.range(..count) {
+            if let Some(wake) = waiting.wake(&self.slots) {
+                into.push(wake.clone());
+            }
         }
-        list.clear();
-        if self.waiting.is_empty() && self.waiting.capacity() < list.capacity() {
-            self.waiting = list;
-        } else if self.spare.capacity() < list.capacity() {
-            self.spare = list;
-        }
+        self.waiting.drain(..count);
+        self.due > 0
     }
+}
 
-    /// What wakes `waiting`, unless it has left.
-    pub(super) fn wake(&self, waiting: Waiting) -> Option<Wake> {
-        let slot = self.slots.get(waiting.slot as usize)?;
-        if slot.generation == waiting.generation { slot.wake.clone() } else { None }
+impl Waiting {
+    /// What wakes it, unless it has left.
+    fn wake<'s>(&self, slots: &'s [Slot]) -> Option<&'s Wake> {
+        let slot = slots.get(self.slot as usize)?;
+        if slot.generation == self.generation { slot.wake.as_ref() } else { None }
     }
 }

@@ -269,18 +269,32 @@ fn a_mass_departure_costs_linear_time() {
 }
 
 #[test]
+fn who_leaves_while_others_are_woken_is_swept_out() {
+    let log = Log::new("news".into(), WIDE, Fanout::new(), Budget::new(0));
+    let mut readers: Vec<Reader> = (0..300).map(|_| Reader::new(&log).expect("it lives")).collect();
+    let mut cx = Context::from_waker(Waker::noop());
+    readers.iter_mut().for_each(|reader| assert!(reader.poll_next(&mut cx).is_pending()));
+    let mut wakes = Vec::new();
+    assert!(log.state.lock().ring(20, &mut wakes), "280 are due");
+    readers.drain(100..);
+    assert!(log.state.lock().swept > 0, "two thirds have left");
+    assert!(log.next_due(20, &mut wakes), "60 are due");
+    assert!(!log.next_due(100, &mut wakes));
+    assert_eq!(wakes.len(), 20 + 20 + 60);
+}
+
+#[test]
 fn a_stale_wake_up_does_not_reach_the_slots_next_subscriber() {
     let mut bench = Bench::new(WIDE, Budget::new(0));
     bench.step(&["sub", "a"]);
     bench.step(&["sub", "other"]);
     bench.read("a", 1);
-    let list = bench.log.state.lock().take_waiting();
-    assert_eq!(list.len(), 1);
+    let mut wakes = Vec::new();
+    assert!(bench.log.state.lock().ring(0, &mut wakes), "`a` is to be woken");
     bench.step(&["leave", "a"]);
     // In the slot that `a` left, and not parked.
     bench.step(&["sub", "b"]);
-    let mut wakes = Vec::new();
-    bench.log.wakes(&list, &mut wakes);
+    assert!(!bench.log.next_due(9, &mut wakes));
     assert!(wakes.is_empty());
 }
 
