@@ -118,12 +118,13 @@ impl Runner {
         {
             drop(state);
             let turn = SLICE - self.wakes.len();
-            let more = log.next_due(turn, &mut self.wakes);
+            // A log that is done is dropped here, not under the lock.
+            let unfinished = log.next_due(turn, &mut self.wakes).then_some(log);
             state = self.fanout.state.lock();
-            if more && turn == SLICE {
+            if turn == SLICE {
                 // Behind the others: channels take turns.
-                state.logs.push_back(log);
-            } else if more {
+                state.logs.extend(unfinished);
+            } else if let Some(log) = unfinished {
                 // Others had the beginning of the slice: it has the whole next one.
                 state.logs.push_front(log);
             }
