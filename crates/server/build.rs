@@ -1,5 +1,6 @@
 //! Says in the binary what it was built from.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -14,6 +15,12 @@ fn main() {
     let version = env!("CARGO_PKG_VERSION");
     let rustc = rustc.unwrap_or_default();
     println!("cargo::rustc-env=BUILT_FROM={version} (commit {commit}, {profile}, {target}, {rustc})");
-    println!("cargo::rerun-if-changed=../../.git/HEAD");
+    // Commits change the log of HEAD only. A file that is not there would be taken for changed each time.
+    for file in ["HEAD", "logs/HEAD"] {
+        let path = output("git", &["rev-parse", "--git-path", file]);
+        if let Some(path) = path.filter(|path| Path::new(path).exists()) {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
     println!("cargo::rerun-if-changed=build.rs");
 }
