@@ -21,6 +21,8 @@ pub struct Fanout {
     state: Mutex<State>,
     /// Woken by the runner in its last turn, and by publishers since: they may not have had theirs.
     ahead: AtomicUsize,
+    /// What was done since the runner's last turn beside what it woke.
+    work: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +37,11 @@ struct State {
 /// Subscribers woken between two turns of the runner, by itself or by publishers. A worker of tokio has room for 256
 /// tasks that are ready; of more, those woken first come last, and are late again and again while others have turns.
 const SLICE: usize = if cfg!(loom) { 2 } else { 64 };
+/// Things done beside that for which one more is woken: about what a subscriber's turn takes. So subscribers have half
+/// of the time, whatever turns of others the runner has to wait for.
+const WORK: usize = 8;
+/// Subscribers that are ever woken at once: their wake-ups are held in a list, and take some 2 ms.
+const MOST: usize = 16_384;
 
 impl Fanout {
     /// A fan-out that nobody runs yet.
@@ -42,9 +49,20 @@ impl Fanout {
         Arc::default()
     }
 
+    /// Notes that so many things were done beside writing what subscribers read: requests, say, of one or two
+    /// microseconds each.
+    pub(crate) fn worked(&self, things: usize) {
+        self.work.fetch_add(things, Ordering::Relaxed);
+    }
+
+    /// How many subscribers may be woken between two turns of the runner.
+    fn slice(&self) -> usize {
+        (self.work.load(Ordering::Relaxed) / WORK).clamp(SLICE, MOST)
+    }
+
     /// How many subscribers a publisher may wake itself: those beyond are the runner's.
     pub(crate) fn allowance(&self) -> usize {
-        SLICE.saturating_sub(self.ahead.load(Ordering::Relaxed))
+        self.slice().saturating_sub(self.ahead.load(Ordering::Relaxed))
     }
 
     /// Wakes the first subscribers of `log`, and leaves those who are still due, if there are `more`, to the runner. If
@@ -94,7 +112,8 @@ struct Runner {
 
 impl Runner {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.collect();
+        self.collect(self.fanout.slice());
+        self.fanout.work.store(0, Ordering::Relaxed);
         self.fanout.ahead.store(self.wakes.len(), Ordering::Relaxed);
         if self.wakes.is_empty() {
             let mut state = self.fanout.state.lock();
@@ -111,17 +130,17 @@ impl Runner {
     }
 
     /// Takes the wake-ups of the next slice.
-    fn collect(&mut self) {
+    fn collect(&mut self, slice: usize) {
         let mut state = self.fanout.state.lock();
-        while self.wakes.len() < SLICE
+        while self.wakes.len() < slice
             && let Some(log) = state.logs.pop_front()
         {
             drop(state);
-            let turn = SLICE - self.wakes.len();
+            let turn = slice - self.wakes.len();
             // A log that is done is dropped here, not under the lock.
             let unfinished = log.next_due(turn, &mut self.wakes).then_some(log);
             state = self.fanout.state.lock();
-            if turn == SLICE {
+            if turn == slice {
                 // Behind the others: channels take turns.
                 state.logs.extend(unfinished);
             } else if let Some(log) = unfinished {

@@ -141,6 +141,13 @@ impl Hub {
         *self.0.health.lock()
     }
 
+    /// Notes that a connection did so many things beside writing what it is subscribed to: requests, say, of one or
+    /// two microseconds each. The more there are of them, the more subscribers are woken at once, so that a flood does
+    /// not hold up those who read.
+    pub fn worked(&self, things: usize) {
+        self.0.fanout.worked(things);
+    }
+
     /// Wakes the subscribers of large channels, for ever. One task of the program polls it.
     pub async fn run(&self) {
         self.0.fanout.clone().run().await;

@@ -180,8 +180,8 @@ impl Log {
 
     /// Appends `kind` at time `now`, wakes who had read everything, and returns the position behind it.
     ///
-    /// Costs the same whatever the subscribers do: those behind are not touched, and beyond the first
-    /// 64 the wake-ups are left to the [`Fanout`].
+    /// Costs the same whatever the subscribers do: those behind are not touched, and beyond 64
+    /// the wake-ups are left to the [`Fanout`].
     ///
     /// # Errors
     /// [`Refused`], and nothing was appended.

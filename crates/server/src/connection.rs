@@ -305,6 +305,9 @@ impl<C: Connection> Driver<C> {
                 break;
             }
         }
+        if turn.done > 0 {
+            self.app.hub.worked(turn.done);
+        }
         let stalled = self.stalled.is_some() || self.outbox.has_tracks();
         if turn.moved || stalled || self.unfinished.is_some() {
             self.arm(cx);

@@ -36,6 +36,8 @@ const NOT_SENT: u32 = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(1);
 /// Connections accepted before other tasks have their turn. 16: serving them so far takes about a millisecond.
 const ACCEPTS: usize = 16;
+/// What a request and its connection count for beside requests of clients, which take one or two microseconds each.
+const REQUEST: usize = 32;
 /// What those are told for whom there is no place. To come again after a second: who is silent has gone by then.
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -175,13 +177,14 @@ async fn requests<S>(stream: S, address: SocketAddr, place: Arc<Place>, shared: 
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let Shared { routes, places, stop, .. } = shared;
+    let Shared { routes, places, stop, app, .. } = shared;
     let idle_timeout = places.idle_timeout();
     let asker = place.clone();
     let over = CancellationToken::new();
     let hold = Hold { place: place.clone(), over: over.clone() };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let asking = asker.ask();
+        app.hub.worked(REQUEST);
         let client = places.trusted().client(address, request.headers());
         request.extensions_mut().insert(ConnectInfo(client));
         request.extensions_mut().insert(hold.clone());
