@@ -159,6 +159,47 @@ async fn a_publish_flood_has_its_turn_like_the_others() {
     assert!(many <= 256, "{many} between two of another client");
 }
 
+/// A publication to a large channel is with all subscribers a few rounds of turns later, and not a round for each
+/// slice of them that is woken.
+#[tokio::test(start_paused = true)]
+async fn a_flood_does_not_hold_up_a_large_channel() {
+    let counting = Counting::default();
+    let limits = tidegate_server::core::memory::Limits { capacity: 8 << 20, ..Default::default() };
+    let site = Site::start_on(limits, Rules::default(), |b| b.hooks(counting.clone()));
+    let mut readers = Vec::new();
+    for _ in 0..1000 {
+        let mut reader = site.client("ada").await;
+        reader.subscribe("news").await;
+        readers.push(reader);
+    }
+    let mut floods = Vec::new();
+    for _ in 0..20 {
+        floods.push(site.client("flood").await);
+    }
+    for flood in &mut floods {
+        for _ in 0..2000 {
+            flood.say(r#"{"id":2,"publish":{"channel":"c","data":1}}"#).await;
+        }
+    }
+    let begun = move || counting.0.load(Ordering::Relaxed);
+    // A task like the connections'.
+    let reading = tokio::spawn(async move {
+        while begun() == 0 {
+            tokio::task::yield_now().await;
+        }
+        site.publish("news", "1").await;
+        let before = begun();
+        for reader in &mut readers {
+            reader.hears(&[&push("news", r#""pub":{"data":1}"#)]).await;
+        }
+        (site, begun() - before)
+    });
+    let (site, meanwhile) = reading.await.unwrap();
+    assert!(meanwhile < 12_000, "{meanwhile} of 40,000 were done before all had it");
+    drop(floods);
+    site.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn replies_to_the_commands_of_one_message_stay_within_the_lane() {
     let limits = tidegate_server::core::memory::Limits { capacity: 4096, ..Default::default() };
