@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use crate::Log;
 use crate::outbox::Wake;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Wakes the subscribers of channels in turn, a slice at a time, so that a channel of 100,000 does not hold up the
 /// publisher or the other channels.
@@ -21,7 +21,9 @@ pub struct Fanout {
     state: Mutex<State>,
     /// Woken by the runner in its last turn, and by publishers since: they may not have had theirs.
     ahead: AtomicUsize,
-    /// What was done since the runner's last turn beside what it woke.
+    /// The runner has been handed something, and waits for its turn.
+    waits: AtomicBool,
+    /// What others have done while it waited.
     work: AtomicUsize,
 }
 
@@ -37,8 +39,8 @@ struct State {
 /// Subscribers woken between two turns of the runner, by itself or by publishers. A worker of tokio has room for 256
 /// tasks that are ready; of more, those woken first come last, and are late again and again while others have turns.
 const SLICE: usize = if cfg!(loom) { 2 } else { 64 };
-/// Things done beside that for which one more is woken: about what a subscriber's turn takes. So subscribers have half
-/// of the time, whatever turns of others the runner has to wait for.
+/// Things that others do while the runner waits for its turn, for which one more is woken: about what a subscriber's
+/// turn takes. So subscribers have half of the time.
 const WORK: usize = 8;
 /// Subscribers that are ever woken at once: their wake-ups are held in a list, and take some 2 ms.
 const MOST: usize = 16_384;
@@ -52,7 +54,9 @@ impl Fanout {
     /// Notes that so many things were done beside writing what subscribers read: requests, say, of one or two
     /// microseconds each.
     pub(crate) fn worked(&self, things: usize) {
-        self.work.fetch_add(things, Ordering::Relaxed);
+        if self.waits.load(Ordering::Relaxed) {
+            self.work.fetch_add(things, Ordering::Relaxed);
+        }
     }
 
     /// How many subscribers may be woken between two turns of the runner.
@@ -60,9 +64,11 @@ impl Fanout {
         (self.work.load(Ordering::Relaxed) / WORK).clamp(SLICE, MOST)
     }
 
-    /// How many subscribers a publisher may wake itself: those beyond are the runner's.
+    /// How many subscribers a publisher may wake itself: those beyond are the runner's. Where that is late, they would
+    /// wait for others' turns twice.
     pub(crate) fn allowance(&self) -> usize {
-        self.slice().saturating_sub(self.ahead.load(Ordering::Relaxed))
+        let late = self.slice() > SLICE;
+        if late { SLICE } else { SLICE.saturating_sub(self.ahead.load(Ordering::Relaxed)) }
     }
 
     /// Wakes the first subscribers of `log`, and leaves those who are still due, if there are `more`, to the runner. If
@@ -85,6 +91,7 @@ impl Fanout {
             return false;
         }
         state.logs.push_back(log.clone());
+        self.waits.store(true, Ordering::Relaxed);
         let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
@@ -118,6 +125,7 @@ impl Runner {
         if self.wakes.is_empty() {
             let mut state = self.fanout.state.lock();
             if state.logs.is_empty() {
+                self.fanout.waits.store(false, Ordering::Relaxed);
                 let old = listen(&mut state.waker, cx);
                 drop(state);
                 drop(old);
