@@ -1,5 +1,5 @@
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
@@ -28,6 +28,21 @@ fn crowd(fanout: &Arc<Fanout>, subscribers: usize) -> (Arc<Log>, Vec<Reader>, Ar
     (log, readers, rings)
 }
 
+type Runner = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A fan-out, and who runs it.
+fn running() -> (Arc<Fanout>, Runner) {
+    let fanout = Fanout::new();
+    let mut runner: Runner = Box::pin(fanout.clone().run());
+    turn(&mut runner);
+    (fanout, runner)
+}
+
+/// The runner has a turn.
+fn turn(runner: &mut Runner) {
+    assert!(runner.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+}
+
 fn publish(log: &Arc<Log>) {
     log.append(Kind::Publication(Publication::new("x")), Instant::now()).expect("it fits");
 }
@@ -36,15 +51,12 @@ fn publish(log: &Arc<Log>) {
 /// rung after publishing, and after each poll.
 #[track_caller]
 fn check(subscribers: usize, expected: &[usize]) {
-    let fanout = Fanout::new();
-    let mut runner = pin!(fanout.clone().run());
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    let (fanout, mut runner) = running();
     let (log, _readers, rings) = crowd(&fanout, subscribers);
     publish(&log);
     let mut found = vec![rings.0.load(Ordering::Relaxed)];
     while found.len() < expected.len() {
-        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        turn(&mut runner);
         found.push(rings.0.load(Ordering::Relaxed));
     }
     assert_eq!(found, expected);
@@ -67,16 +79,13 @@ fn without_a_runner_the_publisher_wakes_all() {
 
 #[test]
 fn channels_take_turns() {
-    let fanout = Fanout::new();
-    let mut runner = pin!(fanout.clone().run());
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    let (fanout, mut runner) = running();
     let (long, _long, _) = crowd(&fanout, 10 * SLICE);
     let (short, _short, rings) = crowd(&fanout, SLICE + 1);
     publish(&long);
     publish(&short);
     for _ in 0..4 {
-        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        turn(&mut runner);
     }
     assert_eq!(rings.0.load(Ordering::Relaxed), SLICE + 1);
 }
@@ -85,10 +94,7 @@ fn channels_take_turns() {
 /// others is not cut in two for good.
 #[test]
 fn small_channels_share_slices() {
-    let fanout = Fanout::new();
-    let mut runner = pin!(fanout.clone().run());
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    let (fanout, mut runner) = running();
     let size = SLICE / 8 * 3;
     let channels: Vec<_> = (0..6).map(|_| crowd(&fanout, size)).collect();
     channels.iter().for_each(|(log, ..)| publish(log));
@@ -97,12 +103,12 @@ fn small_channels_share_slices() {
     };
     assert_eq!(rung(), [3, 3, 2, 0, 0, 0]);
     for expected in [[3, 3, 3, 3, 3, 1], [3, 3, 3, 3, 3, 3]] {
-        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        turn(&mut runner);
         assert_eq!(rung(), expected);
     }
     // Once they have had their turns, it wakes as many again.
     let (log, _readers, rings) = crowd(&fanout, 1);
-    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    turn(&mut runner);
     publish(&log);
     assert_eq!(rings.0.load(Ordering::Relaxed), 1);
 }
@@ -110,47 +116,40 @@ fn small_channels_share_slices() {
 /// The runner waits for the turns of all others each time: the longer they are, the more it wakes.
 #[test]
 fn where_others_work_more_are_woken_at_once() {
-    let fanout = Fanout::new();
-    let mut runner = pin!(fanout.clone().run());
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    let (fanout, mut runner) = running();
     let (log, _readers, rings) = crowd(&fanout, 20 * SLICE);
-    let mut turn = |things: usize| {
+    let mut woken_after = |things: usize| {
         fanout.worked(things);
-        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        turn(&mut runner);
         rings.0.swap(0, Ordering::Relaxed)
     };
     publish(&log);
-    assert_eq!(turn(0), 2 * SLICE, "a slice by the publisher, one by the runner");
-    assert_eq!(turn(WORK * SLICE), SLICE, "they had no longer a turn than those whom it woke");
-    assert_eq!(turn(WORK * 5 * SLICE), 5 * SLICE);
-    assert_eq!(turn(0), SLICE);
-    assert_eq!(turn(WORK * MOST * 2), 11 * SLICE, "all that are left");
+    assert_eq!(woken_after(0), 2 * SLICE, "a slice by the publisher, one by the runner");
+    assert_eq!(woken_after(WORK * SLICE), SLICE, "they had no longer a turn than those whom it woke");
+    assert_eq!(woken_after(WORK * 5 * SLICE), 5 * SLICE);
+    assert_eq!(woken_after(0), SLICE);
+    assert_eq!(woken_after(WORK * MOST * 2), 11 * SLICE, "all that are left");
     // And a publisher does not leave it to a runner that is late.
     let (log, _readers, rings) = crowd(&fanout, 20 * SLICE);
     fanout.worked(WORK * (SLICE + 1));
     publish(&log);
     assert_eq!(rings.0.load(Ordering::Relaxed), SLICE);
     // What is done while there is nobody to wake does not count.
-    (0..20).for_each(|_| assert!(runner.as_mut().poll(&mut cx).is_pending()));
+    (0..20).for_each(|_| turn(&mut runner));
     let (log, _readers, rings) = crowd(&fanout, 20 * SLICE);
     fanout.worked(WORK * 15 * SLICE);
     publish(&log);
-    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    turn(&mut runner);
     assert_eq!(rings.0.load(Ordering::Relaxed), 2 * SLICE);
 }
 
 #[test]
 fn a_runner_that_is_dropped_wakes_what_was_left() {
-    let fanout = Fanout::new();
-    let mut cx = Context::from_waker(Waker::noop());
+    let (fanout, runner) = running();
     let (log, mut readers, rings) = crowd(&fanout, 1000);
-    {
-        let mut runner = pin!(fanout.clone().run());
-        assert!(runner.as_mut().poll(&mut cx).is_pending());
-        publish(&log);
-        assert_eq!(rings.0.load(Ordering::Relaxed), SLICE);
-    }
+    publish(&log);
+    assert_eq!(rings.0.load(Ordering::Relaxed), SLICE);
+    drop(runner);
     assert_eq!(rings.0.load(Ordering::Relaxed), 1000);
     // And from now on publishers wake all themselves.
     let waker = Waker::from(rings.clone());
@@ -181,24 +180,17 @@ fn park(reader: &mut Reader, number: usize, woken: &Arc<Mutex<Vec<usize>>>) {
 #[test]
 fn who_parked_first_is_woken_first() {
     for run in [false, true] {
-        let fanout = Fanout::new();
-        let mut runner = pin!(fanout.clone().run());
-        let mut cx = Context::from_waker(Waker::noop());
-        if run {
-            assert!(runner.as_mut().poll(&mut cx).is_pending());
-        }
+        let (fanout, runner) = running();
+        let mut runner = Some(runner).filter(|_| run);
+        let mut turns = || (0..3).for_each(|_| runner.iter_mut().for_each(turn));
         let (log, mut readers, _) = crowd(&fanout, 3 * SLICE);
         publish(&log);
-        for _ in 0..3 {
-            assert!(runner.as_mut().poll(&mut cx).is_pending());
-        }
+        turns();
         let woken = Arc::new(Mutex::new(Vec::new()));
         // They park in another order than they came.
         (0..readers.len()).rev().for_each(|number| park(&mut readers[number], number, &woken));
         publish(&log);
-        for _ in 0..3 {
-            assert!(runner.as_mut().poll(&mut cx).is_pending());
-        }
+        turns();
         let all: Vec<usize> = (0..readers.len()).rev().collect();
         assert_eq!(*woken.lock().expect("no other has panicked"), all, "with a runner: {run}");
     }
@@ -208,10 +200,7 @@ fn who_parked_first_is_woken_first() {
 /// waits for all who have not, whatever is published meanwhile.
 #[test]
 fn a_busy_channel_goes_round_its_subscribers() {
-    let fanout = Fanout::new();
-    let mut runner = pin!(fanout.clone().run());
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(runner.as_mut().poll(&mut cx).is_pending());
+    let (fanout, mut runner) = running();
     let log = Log::new("news".into(), Window::default(), fanout, Budget::new(0));
     let woken = Arc::new(Mutex::new(Vec::new()));
     let mut readers: Vec<Reader> = (0..5 * SLICE).map(|_| Reader::new(&log).expect("it lives")).collect();
@@ -226,7 +215,7 @@ fn a_busy_channel_goes_round_its_subscribers() {
             order.push(number);
         }
         publish(&log);
-        assert!(runner.as_mut().poll(&mut cx).is_pending());
+        turn(&mut runner);
     }
     let twice: Vec<usize> = (0..readers.len()).chain(0..readers.len()).collect();
     assert_eq!(order, twice);
