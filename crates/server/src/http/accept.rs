@@ -36,7 +36,8 @@ const NOT_SENT: u32 = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(1);
 /// Connections accepted before other tasks have their turn. 16: serving them so far takes about a millisecond.
 const ACCEPTS: usize = 16;
-/// What a request and its connection count for beside requests of clients, which take one or two microseconds each.
+/// What a connection and a request count for beside what clients ask for, which takes one or two microseconds each.
+const CONNECTION: usize = 32;
 const REQUEST: usize = 32;
 /// What those are told for whom there is no place. To come again after a second: who is silent has gone by then.
 const NO_PLACE: &[u8] =
@@ -85,6 +86,7 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
             () = stop.cancelled() => break,
         };
         accepted += 1;
+        app.hub.worked(CONNECTION);
         if accepted % ACCEPTS == 0 {
             // A fleet that comes back at once is let in at the pace at which it is served: whoever is there
             // already has a turn between two of its ranks.
