@@ -479,14 +479,9 @@ impl State {
             self.swept += self.waiting.len();
         }
         let slots = &self.slots;
-        let (mut place, mut left) = (0, 0);
-        self.waiting.retain(|waiting| {
-            let stays = waiting.wake(slots).is_some();
-            left += usize::from(!stays && place < self.due);
-            place += 1;
-            stays
-        });
-        self.due -= left;
+        let has_left = |waiting: &&Waiting| waiting.wake(slots).is_none();
+        self.due -= self.waiting.range(..self.due).filter(has_left).count();
+        self.waiting.retain(|waiting| !has_left(&waiting));
     }
 
     /// Gives up everything if everybody has read it.

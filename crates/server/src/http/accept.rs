@@ -36,9 +36,9 @@ const NOT_SENT: u32 = 64 * 1024;
 const GRACE: Duration = Duration::from_secs(1);
 /// Connections accepted before other tasks have their turn. 16: serving them so far takes about a millisecond.
 const ACCEPTS: usize = 16;
-/// What a connection and a request count for beside what clients ask for, which takes one or two microseconds each.
-const CONNECTION: usize = 32;
-const REQUEST: usize = 32;
+/// What a connection counts for, and each request of it, beside what clients ask for: that takes one or two
+/// microseconds each.
+const WORK: usize = 32;
 /// What those are told for whom there is no place. To come again after a second: who is silent has gone by then.
 const NO_PLACE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -86,7 +86,7 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
             () = stop.cancelled() => break,
         };
         accepted += 1;
-        app.hub.worked(CONNECTION);
+        app.hub.worked(WORK);
         if accepted % ACCEPTS == 0 {
             // A fleet that comes back at once is let in at the pace at which it is served: whoever is there
             // already has a turn between two of its ranks.
@@ -186,7 +186,7 @@ where
     let hold = Hold { place: place.clone(), over: over.clone() };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let asking = asker.ask();
-        app.hub.worked(REQUEST);
+        app.hub.worked(WORK);
         let client = places.trusted().client(address, request.headers());
         request.extensions_mut().insert(ConnectInfo(client));
         request.extensions_mut().insert(hold.clone());
