@@ -139,12 +139,12 @@ impl Ids {
 fn connect(id: u32, who: &Who<'_>) -> Command {
     let token = who.token.unwrap_or_default().into();
     let connect = message::ConnectRequest { name: "tidegate-bench".into(), token, ..Default::default() };
-    Command { id, connect: Some(connect), ..Default::default() }
+    Command { id, connect: Some(connect.into()), ..Default::default() }
 }
 
 fn subscribe(id: u32, channel: &str) -> Command {
     let subscribe = message::SubscribeRequest { channel: channel.into(), ..Default::default() };
-    Command { id, subscribe: Some(subscribe), ..Default::default() }
+    Command { id, subscribe: Some(subscribe.into()), ..Default::default() }
 }
 
 /// What a reply means that is no publication; `pong` is set when the server wants its pings answered.
@@ -162,7 +162,7 @@ fn heard(reply: Reply, pong: &mut bool) -> Option<Heard<'static>> {
     if reply.publish.is_some() {
         return Some(Heard::Published);
     }
-    pushed(reply.push?)
+    pushed(*reply.push?)
 }
 
 /// Answers a ping, or says what messages mean that are no publications; `pong` is whether the server wants its

@@ -157,9 +157,9 @@ impl Client {
         channel: impl Into<String>,
         query: HistoryQuery,
     ) -> Result<History, CallError> {
-        let history = Some(query.request(channel.into()));
+        let history = Some(query.request(channel.into()).into());
         let reply = self.handle.call(Command { history, ..Default::default() }).await?;
-        Ok(reply.history.unwrap_or_default().into())
+        Ok(History::from(*reply.history.unwrap_or_default()))
     }
 
     /// Who is in a channel, by the id of the connection.

@@ -173,7 +173,7 @@ impl Machine {
         if reply.id > 0 {
             self.replied(reply, now);
         } else if let Some(push) = reply.push {
-            self.pushed(push, now);
+            self.pushed(*push, now);
         } else if self.link.answers_pings() {
             self.actions.push_back(Action::Pong);
         }
@@ -201,11 +201,11 @@ impl Machine {
         let error = reply.error.take();
         match what {
             What::Connect => match (error, reply.connect) {
-                (None, Some(result)) => self.connected(result, now),
+                (None, Some(result)) => self.connected(*result, now),
                 (error, _) => self.connect_failed(error.unwrap_or_default(), now),
             },
             What::Subscribe(id) => match (error, reply.subscribe) {
-                (None, Some(result)) => self.subscribed(id, result, now),
+                (None, Some(result)) => self.subscribed(id, *result, now),
                 (error, _) => self.subscribe_failed(id, error.unwrap_or_default(), now),
             },
             What::Unsubscribe if error.is_some() => {

@@ -203,7 +203,7 @@ pub(crate) fn reply(
         Response::Connected(connected) => {
             let (expires, ttl) = seconds(connected.ttl);
             let subs = connected.subs.iter();
-            reply.connect = Some(message::ConnectResult {
+            reply.connect = Some(Box::new(message::ConnectResult {
                 client: connected.client.to_string(),
                 version: version.to_owned(),
                 expires,
@@ -216,9 +216,11 @@ pub(crate) fn reply(
                 node: connected.node.clone(),
                 time: connected.time,
                 ..Default::default()
-            });
+            }));
         }
-        Response::Subscribed(subscribed) => reply.subscribe = Some(subscribe_result(subscribed, encoding)),
+        Response::Subscribed(subscribed) => {
+            reply.subscribe = Some(subscribe_result(subscribed, encoding).into())
+        }
         Response::Unsubscribed => reply.unsubscribe = Some(Default::default()),
         Response::Published => reply.publish = Some(Default::default()),
         Response::Presence(clients) => {
@@ -230,11 +232,11 @@ pub(crate) fn reply(
                 Some(message::PresenceStatsResult { num_clients: stats.clients, num_users: stats.users });
         }
         Response::History(history) => {
-            reply.history = Some(message::HistoryResult {
+            reply.history = Some(Box::new(message::HistoryResult {
                 publications: history.publications.iter().map(publication).collect(),
                 epoch: history.top.epoch.to_string(),
                 offset: history.top.offset,
-            });
+            }));
         }
         Response::Rpc(data) => reply.rpc = Some(message::RpcResult { data: data.clone() }),
         Response::Refreshed { ttl } => {

@@ -208,7 +208,7 @@ impl CentrifugeSession {
                 };
                 sound(&connect)?;
                 self.state = State::Connecting { id: command.id };
-                let connect = Box::new(convert::connect_request(connect));
+                let connect = Box::new(convert::connect_request(*connect));
                 return Ok(Some(Action::Request(Request::Connect(connect))));
             }
             State::Open { heartbeat, .. } => heartbeat,
@@ -520,7 +520,7 @@ fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusa
             None => None,
             Some(tf) => Some(convert::filter(tf, filters).ok_or(ClientError::BAD_REQUEST)?),
         };
-        Request::Subscribe(Box::new(convert::subscribe_request(subscribe, filter)))
+        Request::Subscribe(Box::new(convert::subscribe_request(*subscribe, filter)))
     } else if let Some(unsubscribe) = command.unsubscribe {
         Request::Unsubscribe(channel(unsubscribe.channel)?)
     } else if let Some(publish) = command.publish {
@@ -536,7 +536,7 @@ fn request(command: Command, filters: &filter::Limits) -> Result<Request, Refusa
         if history.channel.is_empty() {
             return Err(bad());
         }
-        Request::History(convert::history_request(history))
+        Request::History(convert::history_request(*history))
     } else if let Some(rpc) = command.rpc {
         Request::Rpc { method: rpc.method, data: rpc.data }
     } else if let Some(send) = command.send {

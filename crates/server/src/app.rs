@@ -1,8 +1,9 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tidegate_core::broker::{PublishOptions, Published};
-use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication, outbox};
+use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication, Room, outbox};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -75,25 +76,33 @@ impl App {
         if self.is_draining() {
             return Err(PublishError::Stopping);
         }
-        let mut rooms = Vec::new();
-        if let Some(wait) = options.wait {
-            let wait = wait.min(self.settings().publish_wait_limit);
-            let behind = self.settings().subscription_behind();
-            let room = self.hub.room(channel, &publication, behind);
-            let Ok(found) = tokio::time::timeout(wait, room).await else {
-                self.meters.delivery_timeouts.increment(1);
-                return Err(PublishError::NoRoom { waited: wait });
-            };
-            rooms = found;
-            if self.is_draining() {
-                return Err(PublishError::Stopping);
-            }
-        }
+        let rooms = match options.wait {
+            // Boxed, so that a publication that does not wait has no room for it.
+            Some(wait) => Box::pin(self.room(channel, &publication, wait)).await?,
+            None => Vec::new(),
+        };
         let published = self.hub.publish(channel, publication, options, now()).await?;
         // Who waits for the same channel is next only now that this is in it.
         drop(rooms);
         self.meters.published.increment(1);
         Ok(published)
+    }
+
+    /// Waits for room for a publication, which is held for it until what is returned is dropped.
+    async fn room(
+        &self,
+        channel: &Channel,
+        publication: &Publication,
+        wait: Duration,
+    ) -> Result<Vec<Room>, PublishError> {
+        let wait = wait.min(self.settings().publish_wait_limit);
+        let behind = self.settings().subscription_behind();
+        let room = self.hub.room(channel, publication, behind);
+        let Ok(rooms) = tokio::time::timeout(wait, room).await else {
+            self.meters.delivery_timeouts.increment(1);
+            return Err(PublishError::NoRoom { waited: wait });
+        };
+        if self.is_draining() { Err(PublishError::Stopping) } else { Ok(rooms) }
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use tidegate_protocol::message::{self, ConnectResult, Disconnect, PublishResult, SubscribeResult};
+use tidegate_protocol::message::{self, ConnectResult, Disconnect, PublishResult};
 use tidegate_protocol::{Encoding, Publication, Push, Reply};
 
 use super::{Dialect, Heard, Who};
@@ -68,10 +68,10 @@ fn what_servers_say_is_heard() {
         let frames = [
             reply(&Reply {
                 id: 1,
-                connect: Some(ConnectResult { ping: 25, pong: true, ..Default::default() }),
+                connect: Some(ConnectResult { ping: 25, pong: true, ..Default::default() }.into()),
                 ..Default::default()
             }),
-            reply(&Reply { id: 2, subscribe: Some(SubscribeResult::default()), ..Default::default() }),
+            reply(&Reply { id: 2, subscribe: Some(Box::default()), ..Default::default() }),
             push(0),
             push(7),
             push(8_000_000),

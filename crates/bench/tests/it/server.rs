@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tidegate_protocol::message::{ConnectResult, PublishResult, SubscribeResult};
+use tidegate_protocol::message::{ConnectResult, PublishResult};
 use tidegate_protocol::{Command, Encoding, Publication, Reply};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -81,11 +81,11 @@ fn command_done(command: Command, queue: &Queue, channels: &Channels, fault: Fau
     let mut channels = channels.lock().unwrap();
     let mut reply = Reply { id: command.id, ..Default::default() };
     if command.connect.is_some() {
-        reply.connect = Some(ConnectResult { client: "c".into(), ..Default::default() });
+        reply.connect = Some(ConnectResult { client: "c".into(), ..Default::default() }.into());
     } else if let Some(subscribe) = command.subscribe {
         let subscriber = Subscriber { queue: queue.clone(), heard: 0, held: None };
         channels.entry(subscribe.channel).or_default().push(subscriber);
-        reply.subscribe = Some(SubscribeResult::default());
+        reply.subscribe = Some(Box::default());
     } else if let Some(publish) = command.publish {
         for subscriber in channels.entry(publish.channel.clone()).or_default() {
             subscriber.deliver(&publish.channel, &publish.data, fault);

@@ -134,7 +134,7 @@ impl Machine {
             ..Default::default()
         };
         self.link = Link::Greeting;
-        self.ask(Command { connect: Some(connect), ..Default::default() }, What::Connect, now);
+        self.ask(Command { connect: Some(connect.into()), ..Default::default() }, What::Connect, now);
         // In the same frame: it saves a round trip, and the server does them in order.
         self.subscribe_all(now);
     }

@@ -388,7 +388,7 @@ impl Machine {
             return self.actions.push_back(Action::SubToken(id));
         }
         sub.state = State::Asking;
-        let subscribe = Some(sub.request(&self.config));
+        let subscribe = Some(sub.request(&self.config).into());
         let command = self.ask(Command { subscribe, ..Default::default() }, What::Subscribe(id), now);
         self.subs.get_mut(&id).expect("it was there").command = command;
     }

@@ -81,6 +81,8 @@ pub(crate) struct Run {
     segment: Arc<Segment>,
     from: u64,
     to: u64,
+    /// Nobody else subscribed when it was fetched.
+    alone: bool,
 }
 
 impl Run {
@@ -90,6 +92,11 @@ impl Run {
 
     pub(crate) fn to(&self) -> u64 {
         self.to
+    }
+
+    /// Whether the log had one subscriber only, so that nobody else reads the same.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
     }
 
     /// Whether the other one is of the same segment.
@@ -164,7 +171,7 @@ impl Cursor {
         let from = at.sequence.max(base.sequence);
         let fetched = if from < head.sequence {
             let (segment, to) = state.run_from(from);
-            Fetched::Run(Run { segment, from, to })
+            Fetched::Run(Run { segment, from, to, alone: state.subscribers() == 1 })
         } else if let Some(end) = &state.end {
             Fetched::Ended(end.clone())
         } else {

@@ -188,7 +188,8 @@ impl Attached {
             }
             let (first, from) = (batch.ends().len(), at);
             // Where only the latest of each key is read, each subscriber reads its own selection.
-            let like = if at < latest_until { None } else { self.like(run.entry(at)) };
+            let own = run.is_alone() || at < latest_until;
+            let like = if own { None } else { self.like(run.entry(at)) };
             let copied = like.map_or(Err(last), |like| batch.copy(like, &run, at, last, turn));
             let (silent, made);
             match copied {

@@ -24,9 +24,12 @@ pub fn is_json(data: &[u8]) -> bool {
 
 /// Takes the first line, without its end, from a frame that is not empty.
 pub(super) fn split_line<'a>(frame: &mut &'a [u8]) -> &'a [u8] {
-    let mut parts = frame.splitn(2, |&byte| byte == b'\n');
-    let line = parts.next().unwrap_or_default();
-    *frame = parts.next().unwrap_or_default();
+    let whole = *frame;
+    let (line, rest) = match memchr::memchr(b'\n', whole) {
+        Some(newline) => (&whole[..newline], &whole[newline + 1..]),
+        None => (whole, Default::default()),
+    };
+    *frame = rest;
     line
 }
 

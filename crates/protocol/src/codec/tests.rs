@@ -5,8 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::Disconnect;
 use crate::message::{
-    ClientInfo, ConnectRequest, EmulationRequest, FilterNode, PublishRequest, RpcResult, SubscribeRequest,
-    UnsubscribeRequest,
+    ClientInfo, EmulationRequest, FilterNode, PublishRequest, RpcResult, SubscribeRequest, UnsubscribeRequest,
 };
 
 /// A frame reads as commands with these ids; `!` stands for where it is malformed.
@@ -166,14 +165,11 @@ fn protobuf_is_what_others_write() {
         assert_eq!(Encoding::Protobuf.encode_command(&command).unwrap(), bytes);
         assert_eq!(Encoding::Protobuf.commands(bytes).next().unwrap().unwrap(), command);
     };
-    check(
-        Command { id: 1, connect: Some(ConnectRequest::default()), ..Default::default() },
-        b"\x04\x08\x01\x22\x00",
-    );
+    check(Command { id: 1, connect: Some(Box::default()), ..Default::default() }, b"\x04\x08\x01\x22\x00");
     let subscribe =
         SubscribeRequest { channel: "news".into(), recover: true, offset: 300, ..Default::default() };
     check(
-        Command { id: 2, subscribe: Some(subscribe), ..Default::default() },
+        Command { id: 2, subscribe: Some(subscribe.into()), ..Default::default() },
         b"\x0f\x08\x02\x2a\x0b\x0a\x04news\x18\x01\x38\xac\x02",
     );
     let unsubscribe = UnsubscribeRequest { channel: "a".into() };
@@ -318,7 +314,7 @@ fn filters_nest_as_deeply_as_people_write_them_and_no_deeper() {
     };
     for (depth, fits) in [(40, true), (200, false)] {
         let subscribe = SubscribeRequest { tf: Some(filter(depth)), ..Default::default() };
-        let command = Command { id: 1, subscribe: Some(subscribe), ..Default::default() };
+        let command = Command { id: 1, subscribe: Some(subscribe.into()), ..Default::default() };
         for encoding in [Encoding::Json, Encoding::Protobuf] {
             let frame = encoding.encode_command(&command).unwrap();
             check(encoding, frame, if fits { "1" } else { "!" });

@@ -21,13 +21,13 @@ pub struct Command {
     #[serde(deserialize_with = "field::or_default", skip_serializing_if = "field::is_zero")]
     pub id: u32,
     /// Opens the session; the first command of every connection.
-    #[prost(message, optional, tag = "4")]
+    #[prost(message, optional, boxed, tag = "4")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
-    pub connect: Option<ConnectRequest>,
+    pub connect: Option<Box<ConnectRequest>>,
     /// Subscribes to a channel.
-    #[prost(message, optional, tag = "5")]
+    #[prost(message, optional, boxed, tag = "5")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
-    pub subscribe: Option<SubscribeRequest>,
+    pub subscribe: Option<Box<SubscribeRequest>>,
     /// Leaves a channel.
     #[prost(message, optional, tag = "6")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
@@ -45,9 +45,9 @@ pub struct Command {
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
     pub presence_stats: Option<PresenceStatsRequest>,
     /// Asks for kept publications.
-    #[prost(message, optional, tag = "10")]
+    #[prost(message, optional, boxed, tag = "10")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
-    pub history: Option<HistoryRequest>,
+    pub history: Option<Box<HistoryRequest>>,
     /// A client's ping, which the protocol's second version no longer uses.
     #[prost(message, optional, tag = "11")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]

@@ -21,17 +21,17 @@ pub struct Reply {
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
     pub error: Option<Error>,
     /// Something the client did not ask for.
-    #[prost(message, optional, tag = "4")]
+    #[prost(message, optional, boxed, tag = "4")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
-    pub push: Option<Push>,
+    pub push: Option<Box<Push>>,
     /// The answer to `connect`.
-    #[prost(message, optional, tag = "5")]
+    #[prost(message, optional, boxed, tag = "5")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
-    pub connect: Option<ConnectResult>,
+    pub connect: Option<Box<ConnectResult>>,
     /// The answer to `subscribe`.
-    #[prost(message, optional, tag = "6")]
+    #[prost(message, optional, boxed, tag = "6")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
-    pub subscribe: Option<SubscribeResult>,
+    pub subscribe: Option<Box<SubscribeResult>>,
     /// The answer to `unsubscribe`.
     #[prost(message, optional, tag = "7")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
@@ -49,9 +49,9 @@ pub struct Reply {
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
     pub presence_stats: Option<PresenceStatsResult>,
     /// The answer to `history`.
-    #[prost(message, optional, tag = "11")]
+    #[prost(message, optional, boxed, tag = "11")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
-    pub history: Option<HistoryResult>,
+    pub history: Option<Box<HistoryResult>>,
     /// The answer to `ping`.
     #[prost(message, optional, tag = "12")]
     #[serde(deserialize_with = "field::object", skip_serializing_if = "field::is_zero")]
@@ -102,6 +102,6 @@ impl Reply {
 
 impl From<Push> for Reply {
     fn from(push: Push) -> Self {
-        Self { push: Some(push), ..Self::default() }
+        Self { push: Some(push.into()), ..Self::default() }
     }
 }

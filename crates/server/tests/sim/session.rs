@@ -143,7 +143,7 @@ impl Session {
             return Err(format!("something came after the disconnect push {goodbye}: {reply:?}"));
         }
         if let Some(push) = reply.push {
-            return self.push(push);
+            return self.push(*push);
         }
         if reply.id == 0 {
             if self.pong {
@@ -163,7 +163,7 @@ impl Session {
             return self.refusal(asked, error.code);
         }
         match asked {
-            Asked::Connect => self.connected(reply.connect.ok_or("no connect result")?),
+            Asked::Connect => self.connected(*reply.connect.ok_or("no connect result")?),
             Asked::Subscribe { channel, recover, .. } => {
                 let result = reply.subscribe.ok_or("no subscribe result")?;
                 self.subscribed(channel, recover, &result, false)
@@ -187,7 +187,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Asked::History(channel) => self.history(channel, &reply.history.ok_or("no history result")?),
+            Asked::History(channel) => self.history(channel, &*reply.history.ok_or("no history result")?),
             Asked::Presence => reply.presence.map(|_| ()).ok_or("no presence result".into()),
             Asked::Rpc(sent) => {
                 let got = number(&reply.rpc.ok_or("no rpc result")?.data);

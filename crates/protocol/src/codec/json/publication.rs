@@ -1,4 +1,4 @@
-use std::io;
+use std::cell::RefCell;
 
 use bytes::Bytes;
 use serde::ser::Serialize;
@@ -7,16 +7,25 @@ use serde_json::value::RawValue;
 use super::NotJson;
 use crate::message::{ClientInfo, Publication, is_zero, raw};
 
-/// Writes the push of a publication twice, first only to learn its length: what is kept for every subscriber
-/// then has no slack, and nothing moves while it is written.
+thread_local! {
+    /// Where a thread writes a push: how long it is, is not known before.
+    static JSON: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What is kept of [`JSON`], in bytes: large publications are few.
+const KEPT: usize = 64 * 1024;
+
+/// Writes the push of a publication: without slack, as it is kept for every subscriber.
 pub(in crate::codec) fn publication_push(channel: &str, publication: &Publication) -> Result<Bytes, NotJson> {
     let push = Parsed::new(channel, publication)?;
-    let mut length = Length(0);
-    push.write(&mut length).expect("counting cannot fail");
-    let mut json = Vec::with_capacity(length.0);
-    push.write(&mut json).expect("memory takes what it is given");
-    debug_assert_eq!(json.len(), length.0);
-    Ok(json.into())
+    Ok(JSON.with_borrow_mut(|json| {
+        json.reserve(publication.data.len());
+        push.write(json);
+        let exact = Bytes::copy_from_slice(json);
+        json.clear();
+        json.shrink_to(KEPT);
+        exact
+    }))
 }
 
 /// A publication whose payloads are known to be JSON.
@@ -45,37 +54,37 @@ impl<'a> Parsed<'a> {
         })
     }
 
-    fn write<W: io::Write>(&self, out: &mut W) -> io::Result<()> {
-        out.write_all(b"{\"push\":")?;
-        let mut push = Members::open(out)?;
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"push\":");
+        let mut push = Members::open(out);
         if !self.channel.is_empty() {
-            push.always("channel", self.channel)?;
+            push.always(b"\"channel\":", self.channel);
         }
-        self.write_publication(push.key("pub")?)?;
-        push.close()?;
-        out.write_all(b"}")
+        self.write_publication(push.key(b"\"pub\":"));
+        push.close();
+        out.push(b'}');
     }
 
     /// Members in the order of their Protobuf tags, as everywhere.
-    fn write_publication<W: io::Write>(&self, out: &mut W) -> io::Result<()> {
+    fn write_publication(&self, out: &mut Vec<u8>) {
         let publication = self.publication;
-        let mut members = Members::open(out)?;
-        members.raw("data", self.data)?;
+        let mut members = Members::open(out);
+        members.raw(b"\"data\":", self.data);
         if let Some(info) = &self.info {
-            info.write(members.key("info")?)?;
+            info.write(members.key(b"\"info\":"));
         }
-        members.unless_zero("offset", &publication.offset)?;
-        members.unless_zero("tags", &publication.tags)?;
-        members.unless_zero("delta", &publication.delta)?;
-        members.unless_zero("time", &publication.time)?;
-        members.unless_zero("channel", &publication.channel)?;
-        members.unless_zero("key", &publication.key)?;
-        members.unless_zero("removed", &publication.removed)?;
-        members.unless_zero("score", &publication.score)?;
-        members.unless_zero("epoch", &publication.epoch)?;
-        members.raw("prev_data", self.prev_data)?;
-        members.unless_zero("version", &publication.version)?;
-        members.close()
+        members.unless_zero(b"\"offset\":", &publication.offset);
+        members.unless_zero(b"\"tags\":", &publication.tags);
+        members.unless_zero(b"\"delta\":", &publication.delta);
+        members.unless_zero(b"\"time\":", &publication.time);
+        members.unless_zero(b"\"channel\":", &publication.channel);
+        members.unless_zero(b"\"key\":", &publication.key);
+        members.unless_zero(b"\"removed\":", &publication.removed);
+        members.unless_zero(b"\"score\":", &publication.score);
+        members.unless_zero(b"\"epoch\":", &publication.epoch);
+        members.raw(b"\"prev_data\":", self.prev_data);
+        members.unless_zero(b"\"version\":", &publication.version);
+        members.close();
     }
 }
 
@@ -84,13 +93,13 @@ impl<'a> Info<'a> {
         Ok(Self { client, conn_info: payload(&client.conn_info)?, chan_info: payload(&client.chan_info)? })
     }
 
-    fn write<W: io::Write>(&self, out: &mut W) -> io::Result<()> {
-        let mut members = Members::open(out)?;
-        members.always("user", &self.client.user)?;
-        members.always("client", &self.client.client)?;
-        members.raw("conn_info", self.conn_info)?;
-        members.raw("chan_info", self.chan_info)?;
-        members.close()
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut members = Members::open(out);
+        members.always(b"\"user\":", &self.client.user);
+        members.always(b"\"client\":", &self.client.client);
+        members.raw(b"\"conn_info\":", self.conn_info);
+        members.raw(b"\"chan_info\":", self.chan_info);
+        members.close();
     }
 }
 
@@ -101,57 +110,54 @@ fn payload(bytes: &Bytes) -> Result<Option<&RawValue>, NotJson> {
     raw::parse(bytes).map(Some).map_err(|_| NotJson)
 }
 
-/// The members of an object that is being written.
-struct Members<'w, W> {
-    out: &'w mut W,
-    separator: &'static [u8],
+/// The members of an object that is being written. Keys come as they are written: with their quotes and colon.
+struct Members<'w> {
+    out: &'w mut Vec<u8>,
+    /// What stands before the next.
+    before: u8,
 }
 
-impl<'w, W: io::Write> Members<'w, W> {
-    fn open(out: &'w mut W) -> io::Result<Self> {
-        out.write_all(b"{")?;
-        Ok(Self { out, separator: b"\"" })
+impl<'w> Members<'w> {
+    fn open(out: &'w mut Vec<u8>) -> Self {
+        Self { out, before: b'{' }
     }
 
-    /// Writes a key; its value is to follow. Keys are those of the protocol and need no escapes.
-    fn key(&mut self, key: &str) -> io::Result<&mut W> {
-        self.out.write_all(self.separator)?;
-        self.separator = b",\"";
-        self.out.write_all(key.as_bytes())?;
-        self.out.write_all(b"\":")?;
-        Ok(self.out)
+    /// Writes a key; its value is to follow.
+    fn key(&mut self, key: &[u8]) -> &mut Vec<u8> {
+        self.out.push(self.before);
+        self.before = b',';
+        self.out.extend_from_slice(key);
+        self.out
     }
 
-    fn always<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> io::Result<()> {
-        Ok(serde_json::to_writer(self.key(key)?, value)?)
+    fn always<T: Serialize + ?Sized>(&mut self, key: &[u8], value: &T) {
+        serde_json::to_writer(self.key(key), value)
+            .expect("keys are strings and memory takes what it is given");
     }
 
-    fn unless_zero<T: Serialize + Default + PartialEq>(&mut self, key: &str, value: &T) -> io::Result<()> {
-        if is_zero(value) { Ok(()) } else { self.always(key, value) }
+    fn unless_zero<T: Serialize + Default + PartialEq>(&mut self, key: &[u8], value: &T) {
+        if !is_zero(value) {
+            self.always(key, value);
+        }
     }
 
-    fn raw(&mut self, key: &str, value: Option<&RawValue>) -> io::Result<()> {
-        let Some(value) = value else { return Ok(()) };
-        let out = self.key(key)?;
+    fn raw(&mut self, key: &[u8], value: Option<&RawValue>) {
+        let Some(value) = value else { return };
+        let out = self.key(key);
         // Newlines separate messages. Inside valid JSON they are whitespace: a string has them escaped.
-        value.get().split('\n').try_for_each(|line| out.write_all(line.as_bytes()))
+        let mut rest = value.get().as_bytes();
+        while let Some(newline) = memchr::memchr(b'\n', rest) {
+            out.extend_from_slice(&rest[..newline]);
+            rest = &rest[newline + 1..];
+        }
+        out.extend_from_slice(rest);
     }
 
-    fn close(self) -> io::Result<()> {
-        self.out.write_all(b"}")
-    }
-}
-
-/// Counts what is written to it.
-struct Length(usize);
-
-impl io::Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn close(self) {
+        // One without members has not been opened.
+        if self.before == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
     }
 }

@@ -21,7 +21,7 @@ impl Session {
         });
         let connect =
             ConnectRequest { token: self.guest.to_string(), subs: subs.collect(), ..Default::default() };
-        self.ask(Asked::Connect, Command { connect: Some(connect), ..Default::default() });
+        self.ask(Asked::Connect, Command { connect: Some(connect.into()), ..Default::default() });
     }
 
     pub(crate) fn ask_subscribe(&mut self, channel: usize, recover: bool, strict: bool) {
@@ -36,7 +36,7 @@ impl Session {
             ..Default::default()
         };
         let asked = Asked::Subscribe { channel, recover, strict };
-        self.ask(asked, Command { subscribe: Some(subscribe), ..Default::default() });
+        self.ask(asked, Command { subscribe: Some(subscribe.into()), ..Default::default() });
     }
 
     pub(crate) fn ask_unsubscribe(&mut self, channel: usize) {
@@ -52,8 +52,8 @@ impl Session {
     }
 
     pub(crate) fn ask_history(&mut self, channel: usize) {
-        let history = Some(HistoryRequest { channel: self.name(channel), limit: -1, ..Default::default() });
-        self.ask(Asked::History(channel), Command { history, ..Default::default() });
+        let history = HistoryRequest { channel: self.name(channel), limit: -1, ..Default::default() };
+        self.ask(Asked::History(channel), Command { history: Some(history.into()), ..Default::default() });
     }
 
     pub(crate) fn ask_presence(&mut self, channel: usize) {
