@@ -153,7 +153,7 @@ impl Page<'_> {
             ("subscribers", "subscribers of one channel, 32 in flight"),
             (
                 "channels",
-                "channels that 10,000 subscribers are spread over, one in flight in each, so that each delivery is a write of its own; with 10,000, each is also a publication of its own",
+                "channels that 10,000 subscribers are spread over, as many in flight as there are channels; with 10,000, each delivery is also a publication of its own",
             ),
         ] {
             let cases = self.some(|case| case.key == key);
@@ -163,6 +163,8 @@ impl Page<'_> {
             }
             let _ = write!(text, "\nµs of CPU per delivery by the number of {what}:\n\n");
             text.push_str(&tables::of(&cases, &ours, self.results, results::cpu_per_delivery));
+            text.push_str("\nHow many of these deliveries came together, in one read of the client's:\n\n");
+            text.push_str(&tables::of(&cases, &ours, self.results, results::deliveries_per_read));
         }
         if let Some(more) = second_adds(self.threads) {
             text.push_str(

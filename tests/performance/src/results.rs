@@ -78,6 +78,11 @@ pub(crate) fn deliveries(report: &Report) -> Option<f64> {
     window(report).map(|window| window.deliveries_per_second / 1e3)
 }
 
+/// How many came together.
+pub(crate) fn deliveries_per_read(report: &Report) -> Option<f64> {
+    window(report).map(|window| window.deliveries_per_read)
+}
+
 /// In microseconds.
 pub(crate) fn p50(report: &Report) -> Option<f64> {
     latency(report).map(|latency| latency.p50)

@@ -59,7 +59,7 @@ fn whole() -> Vec<Case> {
         cases.push(scaling("subscribers", subscribers, line));
     }
     for channels in [1, 10, 100, 1_000, 10_000] {
-        // One in each channel: nobody ever has two to read.
+        // About one in each channel: few ever have two to read.
         let line = format!("fanout -s 10000 -c {channels} --in-flight {channels} --sources 32 {time}");
         cases.push(scaling("channels", channels, line));
     }
