@@ -7,6 +7,7 @@ use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Pub
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connection::Floods;
 use crate::handle::{Node, PublishError};
 use crate::http::Sessions;
 use crate::ids::Ids;
@@ -46,6 +47,8 @@ pub(crate) struct App {
     pub(crate) cut: CancellationToken,
     pub(crate) started: std::time::Instant,
     pub(crate) node: Node,
+    /// How many connections have more to do than a turn takes.
+    pub(crate) floods: Floods,
     /// The node is stopping: nothing new is taken.
     pub(crate) draining: std::sync::atomic::AtomicBool,
 }

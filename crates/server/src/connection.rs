@@ -10,6 +10,7 @@ mod subscribing;
 mod subscriptions;
 mod times;
 mod tracks;
+mod turn;
 mod writing;
 
 use std::future::Future;
@@ -37,6 +38,8 @@ use reading::{Ahead, Rate};
 use requests::Step;
 use subscriptions::Subscriptions;
 use times::Times;
+pub(crate) use turn::Floods;
+use turn::Turn;
 
 /// Serves one connection until it is gone: reads and does requests, writes what its outbox holds, and keeps
 /// its deadlines.
@@ -94,6 +97,8 @@ struct Driver<C> {
     /// Nothing is being done, asked or held, and the session has nothing to do until something comes: only
     /// the socket and the outbox need to be looked at. What a delivery does not need is not touched.
     resting: bool,
+    /// Its last turn was over before it had done all there was.
+    floods: bool,
     /// The peer broke a rule of the transport: what it sends is not looked at any more.
     deaf: bool,
     /// The application was told that the client has connected.
@@ -147,18 +152,6 @@ struct Coming {
 /// Something that is to be told to others.
 type Chore = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a connection does before others have their turn: the runtime's own budget does not count it.
-#[derive(Default)]
-struct Turn {
-    /// Things done.
-    done: usize,
-    /// Bytes of the messages that were read.
-    read: usize,
-    writes: usize,
-    /// A deadline was looked at, or something happened that may have moved one.
-    moved: bool,
-}
-
 /// How a connection lives, and ends. Reasons are boxed: most of its time it has none.
 enum Phase {
     /// It reads and writes.
@@ -173,13 +166,6 @@ enum Phase {
     Waiting(Box<Disconnect>, Instant),
 }
 
-/// Things done in one turn, a request counting for three or four: a client that floods has its turn like the
-/// others.
-const DONE: usize = 256;
-/// Bytes of messages read in one turn: what four reads of a socket bring.
-const READ: usize = 64 * 1024;
-/// Writes of one turn.
-const WRITES: usize = 4;
 /// What is to be told to others before more requests are taken: a client that joins and leaves without end
 /// waits for those whom it tells.
 const CHORES: usize = 32;
@@ -219,6 +205,7 @@ impl<C: Connection> Driver<C> {
             timer: Timer::new(&app.wheel),
             armed: None,
             resting: false,
+            floods: false,
             coming: Some(Box::new(Coming { turn: Newcomer::new(app.clone()), peer: Some(Box::new(peer)) })),
             deaf: false,
             ahead: None,
@@ -260,11 +247,14 @@ impl<C: Connection> Driver<C> {
 
     /// One turn; an error is the end, too, met on the way.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Poll<Disconnect>, Disconnect> {
+        if std::mem::take(&mut self.floods) {
+            self.app.floods.end();
+        }
         if self.coming.as_mut().is_some_and(|coming| coming.turn.poll_turn(cx).is_pending()) {
             return Ok(Poll::Pending);
         }
         let now = now();
-        let mut turn = Turn::default();
+        let mut turn = Turn::new(&self.app.floods);
         // The timer is set to the first of all deadlines: before that, none is due.
         if self.armed.is_none_or(|at| at <= now) {
             self.armed = None;
@@ -283,7 +273,7 @@ impl<C: Connection> Driver<C> {
             if !self.outbox.control_is_empty() {
                 self.times.control_waits(self.app.started, now);
             }
-            if turn.writes < WRITES && (self.poll_write(cx, now)? | self.poll_tracks(now)?) {
+            if turn.may_write() && (self.poll_write(cx, now)? | self.poll_tracks(now)?) {
                 turn.writes += 1;
                 idle = false;
             }
@@ -296,8 +286,12 @@ impl<C: Connection> Driver<C> {
             if idle {
                 break;
             }
-            if !turn.may_work() || turn.writes >= WRITES {
+            if !turn.may_work() || !turn.may_write() {
                 cx.waker().wake_by_ref();
+                if !turn.may_work() {
+                    self.floods = true;
+                    self.app.floods.begin();
+                }
                 break;
             }
             // All was written, and socket and outbox know whom to wake: looking again would find nothing.
@@ -528,12 +522,6 @@ impl<C: Connection> Driver<C> {
 
     fn id(&self) -> &str {
         self.client.as_ref().map_or("", |client| &client.id)
-    }
-}
-
-impl Turn {
-    fn may_work(&self) -> bool {
-        self.done < DONE && self.read < READ
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn run(loaded: Loaded, sources: Sources, dev: bool) -> Result<(), Fai
         tracing::warn!("{warning}");
     }
     raise_descriptors();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tidegate_server::runtime().build()?;
     runtime.block_on(serve(Start { config, values, sources, log, dev }))
 }
 

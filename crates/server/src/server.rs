@@ -116,7 +116,8 @@ impl Server {
         Handle::new(self.app.clone())
     }
 
-    /// Runs until `shutdown` is ready, then lets the clients go, and returns when the last task has ended.
+    /// Runs until `shutdown` is ready, then lets the clients go, and returns when the last task has ended. On any runtime
+    /// of tokio's; [`runtime`](crate::runtime()) is the one that is fair to all clients.
     ///
     /// Not cancel safe: a server that is dropped while it runs cuts its clients off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Stopped {
@@ -274,6 +275,7 @@ impl Builder {
             meters: Meters::new(),
             tasks: TaskTracker::new(),
             ranks: Ranks::default(),
+            floods: connection::Floods::default(),
             draining: AtomicBool::new(false),
             sessions: Arc::default(),
             roster: Arc::default(),

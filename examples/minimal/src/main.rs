@@ -31,8 +31,11 @@ impl Authenticator for Password {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tidegate_server::runtime().build()?.block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8001".to_owned());
     let server =
         Server::builder(Password).listen(WsListener::bind(address.parse()?, Options::default())?).build();

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use tidegate_server::core::memory::{Client, Limits, listener};
 use tidegate_server::{Bytes, Handle, Open, Server};
-use tokio::runtime::Builder;
 use tokio::sync::{Notify, oneshot};
 
 use crate::Failure;
@@ -55,7 +54,7 @@ struct Received {
 }
 
 fn with(threads: usize) -> Result<f64, Failure> {
-    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let runtime = tidegate_server::runtime().worker_threads(threads).build()?;
     runtime.block_on(async {
         let (listener, address) = listener(Limits::default());
         let server = Server::builder(Open).listen(listener).build();

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use tidegate_core::Disconnect;
 use tidegate_core::transport::{Connection, Received};
 
-use super::{CLOSED, Driver, Phase, Turn};
+use super::turn::Turn;
+use super::{CLOSED, Driver, Phase};
 
 /// What has come of a client while its request was being done, in order.
 #[derive(Default)]

@@ -200,6 +200,48 @@ async fn a_flood_does_not_hold_up_a_large_channel() {
     site.end().await;
 }
 
+/// Many clients that flood have shorter turns than one: a round of them takes no longer than one of a few.
+#[tokio::test(start_paused = true)]
+async fn many_floods_hold_up_a_small_channel_no_more_than_a_few() {
+    let counting = Counting::default();
+    let limits = tidegate_server::core::memory::Limits { capacity: 8 << 20, ..Default::default() };
+    let site = Site::start_on(limits, Rules::default(), |b| b.hooks(counting.clone()));
+    let mut reader = site.client("ada").await;
+    reader.subscribe("news").await;
+    let mut floods = Vec::new();
+    for _ in 0..200 {
+        floods.push(site.client("flood").await);
+    }
+    for flood in &mut floods {
+        for _ in 0..300 {
+            flood.say(r#"{"id":2,"publish":{"channel":"c","data":1}}"#).await;
+        }
+    }
+    let begun = move || counting.0.load(Ordering::Relaxed);
+    // A task like the connections'.
+    let reading = tokio::spawn(async move {
+        let mut meanwhile = Vec::new();
+        while begun() < 20_000 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..5 {
+            let before = begun();
+            site.publish("news", "1").await;
+            reader.hears(&[&push("news", r#""pub":{"data":1}"#)]).await;
+            meanwhile.push(begun() - before);
+        }
+        (site, meanwhile)
+    });
+    let (site, meanwhile) = reading.await.unwrap();
+    // A round of 16 that have whole turns is 1,024.
+    assert!(
+        meanwhile.iter().all(|count| *count < 3_000),
+        "{meanwhile:?} of 60,000 were done before it had it"
+    );
+    drop(floods);
+    site.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn replies_to_the_commands_of_one_message_stay_within_the_lane() {
     let limits = tidegate_server::core::memory::Limits { capacity: 4096, ..Default::default() };
