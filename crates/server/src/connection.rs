@@ -247,9 +247,7 @@ impl<C: Connection> Driver<C> {
 
     /// One turn; an error is the end, too, met on the way.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Result<Poll<Disconnect>, Disconnect> {
-        if std::mem::take(&mut self.floods) {
-            self.app.floods.end();
-        }
+        self.end_flood();
         if self.coming.as_mut().is_some_and(|coming| coming.turn.poll_turn(cx).is_pending()) {
             return Ok(Poll::Pending);
         }
@@ -307,6 +305,13 @@ impl<C: Connection> Driver<C> {
             self.arm(cx);
         }
         Ok(Poll::Pending)
+    }
+
+    /// It does not wait for another turn, because it has one, or has gone.
+    fn end_flood(&mut self) {
+        if std::mem::take(&mut self.floods) {
+            self.app.floods.end();
+        }
     }
 
     /// Does one thing that the client or the application asked for, or reads on; false if there is nothing.

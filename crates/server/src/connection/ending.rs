@@ -115,6 +115,7 @@ impl<C: Connection> Driver<C> {
         // for brokers and hooks is no part of it.
         let app = self.app.clone();
         self.coming = None;
+        self.end_flood();
         app.ranks.turn().await;
         let now = now();
         let closing = match &self.phase {

@@ -61,3 +61,27 @@ impl Turn {
         self.writes < WRITES
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Floods, Turn};
+
+    fn things(floods: &Floods) -> usize {
+        let mut turn = Turn::new(floods);
+        while turn.may_work() {
+            turn.done += 1;
+        }
+        turn.done
+    }
+
+    #[test]
+    fn turns_are_shorter_the_more_there_are_that_flood() {
+        let floods = Floods::default();
+        for (count, expected) in [(0, 256), (8, 256), (32, 64), (128, 16), (10_000, 16)] {
+            (0..count).for_each(|_| floods.begin());
+            assert_eq!(things(&floods), expected, "{count}");
+            (0..count).for_each(|_| floods.end());
+        }
+        assert_eq!(things(&floods), 256);
+    }
+}
