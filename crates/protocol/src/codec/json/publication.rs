@@ -12,18 +12,20 @@ thread_local! {
     static JSON: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What is kept of [`JSON`], in bytes: large publications are few.
+/// What is kept of [`JSON`] for the next push, in bytes: large publications are few.
 const KEPT: usize = 64 * 1024;
 
 /// Writes the push of a publication: without slack, as it is kept for every subscriber.
 pub(in crate::codec) fn publication_push(channel: &str, publication: &Publication) -> Result<Bytes, NotJson> {
     let push = Parsed::new(channel, publication)?;
     Ok(JSON.with_borrow_mut(|json| {
+        json.clear();
         json.reserve(publication.data.len());
         push.write(json);
         let exact = Bytes::copy_from_slice(json);
-        json.clear();
-        json.shrink_to(KEPT);
+        if json.capacity() > KEPT {
+            *json = Vec::new();
+        }
         exact
     }))
 }
