@@ -10,7 +10,7 @@ use tidegate_server::Settings;
 use tidegate_server::core::{Channel, Client, Disconnect, Hooks, Publication, Refusal};
 use tokio::time::Instant;
 
-use crate::site::{Rules, Site, empty, push, settle};
+use crate::site::{Guest, Rules, Site, empty, push, settle};
 use crate::socket::{CLOSE, PING, PONG, Socket};
 
 #[tokio::test(start_paused = true)]
@@ -99,6 +99,14 @@ async fn fragments_of_nothing_and_a_byte_a_second_are_ended() {
 #[derive(Clone, Default)]
 struct Counting(Arc<AtomicUsize>);
 
+impl Counting {
+    /// A site whose connections take much that is not read yet.
+    fn site(&self) -> Site {
+        let limits = tidegate_server::core::memory::Limits { capacity: 8 << 20, ..Default::default() };
+        Site::start_on(limits, Rules::default(), |b| b.hooks(self.clone()))
+    }
+}
+
 #[async_trait]
 impl Hooks for Counting {
     async fn publishing(&self, _: &Client, _: &Channel, what: Publication) -> Result<Publication, Refusal> {
@@ -115,12 +123,25 @@ impl Hooks for Counting {
     }
 }
 
+/// So many clients that have each asked to publish so often already.
+async fn floods(site: &Site, clients: usize, each: usize) -> Vec<Guest> {
+    let mut floods = Vec::new();
+    for _ in 0..clients {
+        floods.push(site.client("flood").await);
+    }
+    for flood in &mut floods {
+        for _ in 0..each {
+            flood.say(r#"{"id":2,"publish":{"channel":"c","data":1}}"#).await;
+        }
+    }
+    floods
+}
+
 /// How many commands of a flooding client are done between two of another one's, which asks again as soon
 /// as it is answered.
 async fn between(commands: String, frames: usize) -> usize {
     let counting = Counting::default();
-    let limits = tidegate_server::core::memory::Limits { capacity: 8 << 20, ..Default::default() };
-    let site = Site::start_on(limits, Rules::default(), |b| b.hooks(counting.clone()));
+    let site = counting.site();
     let mut flood = site.client("flood").await;
     let mut other = site.client("other").await;
     for _ in 0..frames {
@@ -164,23 +185,14 @@ async fn a_publish_flood_has_its_turn_like_the_others() {
 #[tokio::test(start_paused = true)]
 async fn a_flood_does_not_hold_up_a_large_channel() {
     let counting = Counting::default();
-    let limits = tidegate_server::core::memory::Limits { capacity: 8 << 20, ..Default::default() };
-    let site = Site::start_on(limits, Rules::default(), |b| b.hooks(counting.clone()));
+    let site = counting.site();
     let mut readers = Vec::new();
     for _ in 0..1000 {
         let mut reader = site.client("ada").await;
         reader.subscribe("news").await;
         readers.push(reader);
     }
-    let mut floods = Vec::new();
-    for _ in 0..20 {
-        floods.push(site.client("flood").await);
-    }
-    for flood in &mut floods {
-        for _ in 0..2000 {
-            flood.say(r#"{"id":2,"publish":{"channel":"c","data":1}}"#).await;
-        }
-    }
+    let floods = floods(&site, 20, 2000).await;
     let begun = move || counting.0.load(Ordering::Relaxed);
     // A task like the connections'.
     let reading = tokio::spawn(async move {
@@ -204,19 +216,10 @@ async fn a_flood_does_not_hold_up_a_large_channel() {
 #[tokio::test(start_paused = true)]
 async fn many_floods_hold_up_a_small_channel_no_more_than_a_few() {
     let counting = Counting::default();
-    let limits = tidegate_server::core::memory::Limits { capacity: 8 << 20, ..Default::default() };
-    let site = Site::start_on(limits, Rules::default(), |b| b.hooks(counting.clone()));
+    let site = counting.site();
     let mut reader = site.client("ada").await;
     reader.subscribe("news").await;
-    let mut floods = Vec::new();
-    for _ in 0..200 {
-        floods.push(site.client("flood").await);
-    }
-    for flood in &mut floods {
-        for _ in 0..300 {
-            flood.say(r#"{"id":2,"publish":{"channel":"c","data":1}}"#).await;
-        }
-    }
+    let floods = floods(&site, 200, 300).await;
     let begun = move || counting.0.load(Ordering::Relaxed);
     // A task like the connections'.
     let reading = tokio::spawn(async move {
