@@ -16,7 +16,7 @@ pub(super) struct Turn {
     pub(super) writes: usize,
     /// A deadline was looked at, or something happened that may have moved one.
     pub(super) moved: bool,
-    /// How often it stands in a whole turn.
+    /// So many like it make a whole turn.
     share: usize,
 }
 
@@ -29,8 +29,8 @@ const READ: usize = 64 * 1024;
 const WRITES: usize = 4;
 /// Connections with more to do that have whole turns: a round of them takes about 2.5 ms.
 const FEW: usize = 8;
-/// The shortest turn's share of a whole one: less than four or five requests would not be worth the write of their
-/// replies.
+/// So many of the shortest turns make a whole one: less than four or five requests would not be worth the write of
+/// their replies.
 const SHORTEST: usize = 16;
 
 impl Floods {

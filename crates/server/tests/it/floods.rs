@@ -236,7 +236,7 @@ async fn many_floods_hold_up_a_small_channel_no_more_than_a_few() {
         (site, meanwhile)
     });
     let (site, meanwhile) = reading.await.unwrap();
-    // A round of 16 that have whole turns is 1,024.
+    // A round of 8 that have whole turns is 512.
     assert!(
         meanwhile.iter().all(|count| *count < 3_000),
         "{meanwhile:?} of 60,000 were done before it had it"

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::ser::Serialize;
 use serde_json::value::RawValue;
 
-use super::NotJson;
+use super::{NotJson, split_line};
 use crate::message::{ClientInfo, Publication, is_zero, raw};
 
 thread_local! {
@@ -148,11 +148,9 @@ impl<'w> Members<'w> {
         let out = self.key(key);
         // Newlines separate messages. Inside valid JSON they are whitespace: a string has them escaped.
         let mut rest = value.get().as_bytes();
-        while let Some(newline) = memchr::memchr(b'\n', rest) {
-            out.extend_from_slice(&rest[..newline]);
-            rest = &rest[newline + 1..];
+        while !rest.is_empty() {
+            out.extend_from_slice(split_line(&mut rest));
         }
-        out.extend_from_slice(rest);
     }
 
     fn close(self) {
