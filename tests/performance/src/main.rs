@@ -5,6 +5,7 @@
 mod chart;
 mod cores;
 mod dialects;
+mod distance;
 mod machine;
 mod page;
 mod peers;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::Failure;
 use crate::chart::{Bars, Lines, short};
-use crate::cores::{Throughput, second_adds};
+use crate::cores::{Throughput, adds};
 use crate::machine;
 use crate::peers::Peer;
 use crate::results::{self, Figure, Results};
@@ -155,6 +155,11 @@ impl Page<'_> {
                 "channels",
                 "channels that 10,000 subscribers are spread over, as many in flight as there are channels; with 10,000, each delivery is also a publication of its own",
             ),
+            (
+                "own",
+                "channels with one subscriber each, one publication in flight; each delivery is a publication and a write of its own here",
+            ),
+            ("own-64", "channels with one subscriber each, 64 in flight"),
         ] {
             let cases = self.some(|case| case.key == key);
             let ours: Vec<&Peer> = self.peers.iter().filter(|peer| peer.is_ours()).collect();
@@ -166,15 +171,25 @@ impl Page<'_> {
             text.push_str("\nHow many of these deliveries came together, in one read of the client's:\n\n");
             text.push_str(&tables::of(&cases, &ours, self.results, results::deliveries_per_read));
         }
-        if let Some(more) = second_adds(self.threads) {
-            text.push_str(
-                "\nOne channel's fan-out on the in-memory transport, 1,000 subscribers, 64 publications at once, the clients being read \
-                 by the same threads:\n\n| threads | thousands of deliveries per second |\n|--:|--:|\n",
-            );
-            for Throughput { threads, deliveries } in self.threads {
-                let _ = writeln!(text, "| {threads} | {} |", short(deliveries / 1e3));
-            }
-            let _ = writeln!(text, "\nThe second thread adds {more:.2} of what the first one does.");
+        self.cores(text);
+    }
+
+    fn cores(&self, text: &mut String) {
+        if self.threads.is_empty() {
+            return;
+        }
+        text.push_str(
+            "\nOne channel's fan-out on the in-memory transport, 1,000 subscribers, 64 publications at once, the clients being read \
+             by the same threads. What threads share goes from core to core: the table says how long a cache line took for that. It \
+             changes under a virtual machine, as its cores are moved; both are shown where both were seen.\n\n\
+             | threads | a cache line from core to core, ns | thousands of deliveries per second | more than one thread |\n|--:|--:|--:|--:|\n",
+        );
+        for more in self.threads {
+            let distance = more.distance.map_or("-".into(), |distance| distance.0.as_nanos().to_string());
+            let added = adds(more, self.threads).filter(|_| more.threads > 1);
+            let added = added.map_or("-".into(), |added| format!("{added:+.2}"));
+            let deliveries = short(more.deliveries / 1e3);
+            let _ = writeln!(text, "| {} | {distance} | {deliveries} | {added} |", more.threads);
         }
     }
 

@@ -63,6 +63,15 @@ fn whole() -> Vec<Case> {
         let line = format!("fanout -s 10000 -c {channels} --in-flight {channels} --sources 32 {time}");
         cases.push(scaling("channels", channels, line));
     }
+    // One subscriber in each: the same is done for each delivery, however many channels there are.
+    for (key, channels, in_flight) in [1, 10, 100, 1_000, 10_000]
+        .map(|n| ("own", n, 1))
+        .into_iter()
+        .chain([100, 1_000, 10_000].map(|n| ("own-64", n, 64)))
+    {
+        let line = format!("fanout -s {channels} -c {channels} --in-flight {in_flight} --sources 32 {time}");
+        cases.push(scaling(key, channels, line));
+    }
     cases
 }
 
