@@ -142,11 +142,13 @@ pub struct Taken {
 }
 
 /// A message of the control lane.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Message {
     bytes: Bytes,
     framed: bool,
     first: bool,
+    /// The transport's own answer to something of the peer's.
+    answer: bool,
 }
 
 impl Message {
@@ -261,7 +263,7 @@ impl Outbox {
     /// that lane has been read up to what its log holds now. Between the control lane and a lane with a track
     /// there is no order.
     pub fn reply(&mut self, message: Bytes, after: Option<Lane>) {
-        let message = Message { bytes: message, framed: false, first: false };
+        let message = Message { bytes: message, ..Message::default() };
         self.control_bytes += message.weight();
         if let Some(lane) = after
             && !self.is_tracked(lane)
@@ -276,17 +278,35 @@ impl Outbox {
         self.control.push_back(message);
     }
 
-    /// Adds bytes that the transport has framed itself, such as a pong of its own, to the control lane.
+    /// Adds bytes that the transport has framed itself, such as its last words, to the control lane.
     pub fn framed(&mut self, bytes: Bytes) {
-        let message = Message { bytes, framed: true, first: false };
+        let message = Message { bytes, framed: true, ..Message::default() };
         self.control_bytes += message.weight();
         self.control.push_back(message);
+    }
+
+    /// Adds a transport's own answer, such as a pong, framed. Where the control lane is full it takes the place of the
+    /// last one, if nothing stands behind that: who pings and does not read is owed the latest answer only
+    /// (RFC 6455 §5.5.3), and the lane stays bounded.
+    pub fn answer(&mut self, bytes: Bytes) {
+        if self.full()
+            && let Some(last) = self.control.back_mut().filter(|last| last.answer)
+        {
+            self.control_bytes -= last.weight();
+            last.bytes = bytes;
+            self.control_bytes += last.weight();
+            return;
+        }
+        self.framed(bytes);
+        if let Some(last) = self.control.back_mut() {
+            last.answer = true;
+        }
     }
 
     /// Says the state of something, before all replies: one that no write has begun yet is replaced, so
     /// that only the latest is told.
     pub fn say_first(&mut self, message: Bytes) {
-        self.first = Some(Box::new(Message { bytes: message, framed: false, first: true }));
+        self.first = Some(Box::new(Message { bytes: message, first: true, ..Message::default() }));
     }
 
     /// Leaves calls with the handle, which takes [`CALLS`] of them, until they are asked for again: for a

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Channel, ClientInfo, Filter, Publication};
+use crate::{Channel, ClientError, ClientInfo, Filter, Publication};
 
 /// A request of a client.
 #[derive(Clone, Debug)]
@@ -42,6 +42,8 @@ pub enum Request {
     },
     /// Send the application something that needs no answer.
     Send(Bytes),
+    /// What cannot be done, whatever it was: it is answered with this error, in its turn.
+    Refused(ClientError),
     /// Prolong the connection's life.
     Refresh {
         /// The new token.

@@ -38,6 +38,11 @@ impl<T> SlimQueue<T> {
         self.0.as_mut()?.front_mut()
     }
 
+    /// The last item.
+    pub fn back_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()?.back_mut()
+    }
+
     /// Takes the first item.
     pub fn pop_front(&mut self) -> Option<T> {
         let items = self.0.as_mut()?;
@@ -78,7 +83,7 @@ mod tests {
         queue.push_back(3);
         queue.push_front(1);
         assert_eq!(format!("{queue:?}"), "[1, 2, 3]");
-        assert_eq!((queue.len(), queue.front_mut()), (3, Some(&mut 1)));
+        assert_eq!((queue.len(), queue.front_mut().copied(), queue.back_mut()), (3, Some(1), Some(&mut 3)));
         assert_eq!([(); 4].map(|()| queue.pop_front()), [Some(1), Some(2), Some(3), None]);
         assert!(queue.is_empty() && queue.0.is_none());
     }

@@ -97,6 +97,16 @@ pub trait Connection: Send + Unpin + 'static {
         let _ = code;
     }
 
+    /// Sends more of what was taken, where the transport keeps some of it, and registers the waker of `cx` for going on.
+    /// Receiving does that, too: this is for while nothing is received.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    fn push(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let _ = cx;
+        Ok(())
+    }
+
     /// Waits until the peer is known to have gone, also while it is not read: where that shows without
     /// reading.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {

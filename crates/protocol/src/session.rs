@@ -220,10 +220,7 @@ impl CentrifugeSession {
         let id = command.id;
         let request = match request(command, &self.options.filters) {
             Ok(request) => request,
-            Err(Refusal::Error(error)) => {
-                let reply = Reply { id, error: Some(convert::error(&error)), ..Default::default() };
-                return Ok(Some(Action::Send(self.encode(&reply)?, None)));
-            }
+            Err(Refusal::Error(error)) => Request::Refused(error),
             Err(Refusal::Disconnect(_)) => return Err(Disconnect::BAD_REQUEST),
         };
         if let State::Open { pending, .. } = &mut self.state {

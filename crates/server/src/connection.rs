@@ -390,9 +390,10 @@ impl<C: Connection> Driver<C> {
             && !self.session.busy()
     }
 
-    /// Whether a request may be begun.
+    /// Whether a request may be begun. A call of the application's goes first: a client that always has another
+    /// request would keep it away.
     fn takes_requests(&self) -> bool {
-        self.work.is_none() && !self.outbox.full() && self.chores.len() < CHORES
+        self.work.is_none() && self.call.is_none() && !self.outbox.full() && self.chores.len() < CHORES
     }
 
     /// Does what a session wants.

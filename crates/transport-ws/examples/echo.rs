@@ -45,7 +45,7 @@ async fn echo(mut socket: WebSocket) {
                 socket.set_binary(!socket.received_text());
                 outbox.reply(message, None);
             }
-            Ok(Received::Answer(pong)) => outbox.framed(pong),
+            Ok(Received::Answer(pong)) => outbox.answer(pong),
             Ok(Received::Pong) => continue,
             // What came is said back (RFC 6455 §5.5.1); a close frame without a code is 1005 to its reader.
             Ok(Received::Closed(code)) => break Disconnect { code: code.unwrap_or(1005), reason: "".into() },

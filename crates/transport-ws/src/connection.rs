@@ -130,6 +130,10 @@ impl Connection for WebSocket {
         self.io.poll_writable(cx)
     }
 
+    fn push(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.io.push(cx)
+    }
+
     /// A close frame; without code and reason if the code may not be sent (1005, say, which echoes a
     /// close frame that had none).
     fn farewell(&mut self, why: &Disconnect) -> Bytes {

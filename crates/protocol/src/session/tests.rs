@@ -196,6 +196,7 @@ fn show_request(request: Request) -> String {
         Request::PresenceStats(channel) => format!("presence_stats {channel}"),
         Request::History(history) => format!("history {} {:?}", history.channel, history.limit),
         Request::Rpc { method, data: bytes } => format!("rpc {method} {}", data(bytes)),
+        Request::Refused(error) => format!("refused {}", error.code),
         Request::Send(bytes) => format!("message {}", data(bytes)),
         Request::Refresh { token } => format!("refresh {token}"),
         Request::SubRefresh { channel, token } => format!("sub_refresh {channel} {token}"),

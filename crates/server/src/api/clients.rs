@@ -104,7 +104,7 @@ pub(super) struct Disconnect {
     client: String,
     #[serde(default, deserialize_with = "field::or_zero")]
     session: String,
-    #[serde(default, deserialize_with = "field::or_zero")]
+    #[serde(default, deserialize_with = "field::strings")]
     whitelist: Vec<String>,
     #[serde(default, deserialize_with = "field::object")]
     disconnect: Option<Why>,

@@ -1,5 +1,6 @@
 //! How fields stand in JSON, where that is not what serde does by itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -20,6 +21,39 @@ where
     T: Deserialize<'de> + Default,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A list of strings, or values by strings, where `null` may stand for any of them, and for the whole.
+pub(super) fn strings<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Strings,
+{
+    Ok(Option::<T::Nullable>::deserialize(deserializer)?.map(T::of).unwrap_or_default())
+}
+
+/// See [`strings`].
+pub(super) trait Strings: Default {
+    /// As it is read.
+    type Nullable: for<'de> Deserialize<'de>;
+
+    fn of(nullable: Self::Nullable) -> Self;
+}
+
+impl Strings for Vec<String> {
+    type Nullable = Vec<Option<String>>;
+
+    fn of(nullable: Self::Nullable) -> Self {
+        nullable.into_iter().map(Option::unwrap_or_default).collect()
+    }
+}
+
+impl Strings for BTreeMap<String, String> {
+    type Nullable = BTreeMap<String, Option<String>>;
+
+    fn of(nullable: Self::Nullable) -> Self {
+        nullable.into_iter().map(|(name, value)| (name, value.unwrap_or_default())).collect()
+    }
 }
 
 /// An object within an object.

@@ -73,7 +73,7 @@ pub(super) struct Responses {
 struct Message {
     #[serde(default, deserialize_with = "field::or_zero")]
     channel: String,
-    #[serde(default, deserialize_with = "field::or_zero")]
+    #[serde(default, deserialize_with = "field::strings")]
     channels: Vec<String>,
     #[serde(default, deserialize_with = "field::payload")]
     data: Option<Bytes>,
@@ -81,7 +81,7 @@ struct Message {
     b64data: String,
     #[serde(default, deserialize_with = "field::or_zero")]
     skip_history: bool,
-    #[serde(default, deserialize_with = "field::or_zero")]
+    #[serde(default, deserialize_with = "field::strings")]
     tags: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "field::or_zero")]
     idempotency_key: String,

@@ -54,7 +54,9 @@ impl<C: Connection> Driver<C> {
                     if ahead.gone.is_some() || ahead.bytes >= self.app.settings().read_ahead {
                         // It is not the client that makes the message wait.
                         self.unfinished = None;
-                        if ahead.gone.is_none() && self.io.poll_gone(cx).is_ready() {
+                        let gone = ahead.gone.is_some();
+                        let broken = self.io.push(cx).is_err();
+                        if !gone && (broken || self.io.poll_gone(cx).is_ready()) {
                             return self.hung_up(None, now).map(|()| true);
                         }
                         return Ok(false);
@@ -122,7 +124,7 @@ impl<C: Connection> Driver<C> {
             }
             Received::Answer(bytes) => {
                 if self.control_frame(now) {
-                    self.outbox.framed(bytes);
+                    self.outbox.answer(bytes);
                 }
             }
             Received::Pong => {

@@ -135,6 +135,7 @@ impl<C: Connection> Driver<C> {
                     Step::SubRefreshed(channel, refreshed)
                 }));
             }
+            (Request::Refused(error), Some(_)) => self.answer(Err(error.into()), now),
             _ => self.answer(Err(ClientError::METHOD_NOT_FOUND.into()), now),
         }
     }

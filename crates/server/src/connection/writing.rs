@@ -34,8 +34,8 @@ impl<C: Connection> Driver<C> {
                 }
             }
         }
-        let busy = self.work.is_some() || self.call.is_some() || self.outbox.full();
-        self.outbox.hold_calls(busy);
+        // The next call is fetched while a request is being done, so that it comes before the request behind that.
+        self.outbox.hold_calls(self.call.is_some() || self.outbox.full());
         BATCH.with_borrow_mut(|batch| {
             batch.begin(self.io.framing());
             match self.outbox.poll_fill(cx, ROOM, batch) {

@@ -150,8 +150,9 @@ impl Mounted {
         };
         let kind = self.kind;
         let protobuf = kind == Kind::HttpStream && is_binary(&parts.headers);
+        let events = matches!(kind, Kind::Sse | Kind::UniSse);
         let framing = match kind {
-            Kind::Sse | Kind::UniSse => EVENTS,
+            _ if events => EVENTS,
             // A message has its length in front.
             _ if protobuf => Framing::NONE,
             _ => Framing::LINES,
@@ -167,7 +168,7 @@ impl Mounted {
         let app = self.handle.app();
         let session = app.sessions.open(app.ids.next(), !kind.only_reads());
         let pipe = session.pipe().clone();
-        let (stream, body) = pair(framing, session, hold);
+        let (stream, body) = pair(framing, events, session, hold);
         if let Some(first) = first {
             pipe.post(first, 0).expect("the first message has room");
         }
@@ -180,7 +181,7 @@ impl Mounted {
             return (*status, closed, text.clone()).into_response();
         }
         let content_type = match kind {
-            Kind::Sse | Kind::UniSse => "text/event-stream; charset=utf-8",
+            _ if events => "text/event-stream; charset=utf-8",
             _ if protobuf => "application/octet-stream",
             _ => "application/json",
         };

@@ -30,6 +30,8 @@ const OVERHEAD: usize = size_of::<Bytes>();
 pub(super) struct Stream {
     pipe: Arc<Pipe>,
     framing: Framing,
+    /// In JSON, to be read as an event stream.
+    events: bool,
     session: Session,
     /// The HTTP connection that carries the response, where it can be ended from here.
     hold: Option<Hold>,
@@ -78,11 +80,11 @@ pub(super) enum Began {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// Both ends of a new connection, whose messages are framed so. It is posted to as `session`, and `hold` is the
-/// HTTP connection of the response.
-pub(super) fn pair(framing: Framing, session: Session, hold: Option<Hold>) -> (Stream, Body) {
+/// Both ends of a new connection, whose messages are framed so, or are `events`. It is posted to as `session`, and
+/// `hold` is the HTTP connection of the response.
+pub(super) fn pair(framing: Framing, events: bool, session: Session, hold: Option<Hold>) -> (Stream, Body) {
     let pipe = session.pipe().clone();
-    (Stream { pipe: pipe.clone(), framing, session, hold }, Body(pipe))
+    (Stream { pipe: pipe.clone(), framing, events, session, hold }, Body(pipe))
 }
 
 impl Pipe {
@@ -181,7 +183,12 @@ impl Connection for Stream {
         state.down.reserve(batch.len().min(room));
         for piece in batch.pieces() {
             let part = piece.len().min(left);
+            let from = state.down.len();
             state.down.extend_from_slice(&piece[..part]);
+            if self.events {
+                // There it ends a line, as a line feed does. In JSON it stands between tokens only, as a space may.
+                state.down[from..].iter_mut().filter(|byte| **byte == b'\r').for_each(|byte| *byte = b' ');
+            }
             left -= part;
             if left == 0 {
                 break;

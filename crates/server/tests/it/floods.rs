@@ -11,7 +11,7 @@ use tidegate_server::core::{Channel, Client, Disconnect, Hooks, Publication, Ref
 use tokio::time::Instant;
 
 use crate::site::{Guest, Rules, Site, empty, push, settle};
-use crate::socket::{CLOSE, PING, PONG, Socket};
+use crate::socket::{CLOSE, PING, PONG, Socket, TEXT};
 
 #[tokio::test(start_paused = true)]
 async fn a_million_pings_end_with_3013_after_a_second_s_worth() {
@@ -44,6 +44,30 @@ async fn a_million_pings_end_with_3013_after_a_second_s_worth() {
     site.end().await;
 }
 
+/// Who pings and does not read is owed the answer to its latest ping, and no memory.
+#[tokio::test(start_paused = true)]
+async fn pings_of_one_that_does_not_read_leave_a_bounded_number_of_pongs() {
+    let settings = Settings { control_frame_limit: None, ..Default::default() };
+    let site = Site::start(Rules::default(), |b| b.settings(settings));
+    let mut socket = Socket::open(&site, "", 4096);
+    socket.say(r#"{"id":1,"connect":{"token":"ada"}}"#).await;
+    assert_eq!(socket.receive().await.expect("a connect reply").0, TEXT);
+    let ping = |number: usize| format!("{number:0125}");
+    for number in 0..5000 {
+        socket.frame(0x80 | PING, ping(number).as_bytes()).await.unwrap();
+    }
+    let (mut pongs, mut last) = (0, String::new());
+    while last != ping(4999) {
+        let (opcode, payload) = socket.receive().await.expect("a pong for the last ping");
+        assert_eq!(opcode, PONG);
+        assert!(payload > last, "{payload} after {last}");
+        (pongs, last) = (pongs + 1, payload);
+    }
+    // The control lane's 64 KiB, and what pipe and transport had taken.
+    assert!((100..1500).contains(&pongs), "{pongs}");
+    site.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn native_pings_and_a_client_s_own_are_no_flood() {
     let site = Site::start(Rules::default(), |b| b);
@@ -60,6 +84,41 @@ async fn native_pings_and_a_client_s_own_are_no_flood() {
         }
     }
     drop(socket);
+    site.end().await;
+}
+
+/// What a stream that is not TCP has taken is sent on, though reading pauses because so much was read ahead.
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_is_sent_while_a_request_is_done_and_nothing_more_is_read() {
+    let rules = Rules { delay: Duration::from_secs(60), ..Rules::default() };
+    let settings = Settings { ping_interval: Duration::ZERO, read_ahead: 4096, ..Default::default() };
+    let site = Site::start(rules, |b| b.settings(settings));
+    let mut socket = Socket::open(&site, "", 4096);
+    socket.say(r#"{"id":1,"connect":{"token":"ada"}}"#).await;
+    socket.say(r#"{"id":2,"subscribe":{"channel":"news"}}"#).await;
+    for _ in 0..2 {
+        assert_eq!(socket.receive().await.expect("a reply").0, TEXT);
+    }
+    for id in 3..8 {
+        socket
+            .say(&format!(r#"{{"id":{id},"rpc":{{"method":"slow","data":"{}"}}}}"#, "x".repeat(1000)))
+            .await;
+        settle().await;
+    }
+    let since = Instant::now();
+    // More than the pipe holds, and less than what the transport takes at once.
+    for number in 10..20 {
+        site.publish("news", format!("\"{number}{}\"", "y".repeat(998))).await;
+        settle().await;
+    }
+    let mut heard = String::new();
+    while !heard.contains("\"19y") {
+        heard = socket.receive().await.expect("the publications").1;
+    }
+    assert!(since.elapsed() < Duration::from_secs(5), "after {:?}", since.elapsed());
+    drop(socket);
+    // Only what it reads next tells that it has gone.
+    tokio::time::sleep(Duration::from_secs(60)).await;
     site.end().await;
 }
 

@@ -45,6 +45,29 @@ async fn a_whole_life_in_one_frame_is_done_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_understood_is_answered_in_its_turn() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut guest = site.client("ada").await;
+    guest.subscribe("news").await;
+    let own = push("news", r#""pub":{"data":1,"info":{"user":"ada","client":"ME"}}"#);
+    let unknown = r#"{"id":4,"subscribe":{"channel":"more","type":1}}"#;
+    let publish = PUBLISH.replace('3', "5");
+    guest
+        .ask(
+            &format!("{PUBLISH}\n{unknown}\n{publish}"),
+            &[
+                &own,
+                r#"{"id":3,"publish":{}}"#,
+                r#"{"id":4,"error":{"code":103,"message":"permission denied"}}"#,
+                &own,
+                r#"{"id":5,"publish":{}}"#,
+            ],
+        )
+        .await;
+    site.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn connect_and_subscribe_in_one_frame_wait_for_slow_authentication() {
     let delay = std::time::Duration::from_secs(60);
     let site = Site::start(Rules { delay, ..Rules::default() }, |b| b);
@@ -112,6 +135,35 @@ async fn a_subscribe_reply_comes_before_the_first_push_however_long_it_took() {
     }
     publishing.await.unwrap();
     site.end().await;
+}
+
+/// A client that always has more to ask must not keep away what the application asks for.
+#[tokio::test(start_paused = true)]
+async fn calls_have_their_turn_between_a_client_s_requests() {
+    let delay = std::time::Duration::from_secs(1);
+    let site = Site::start(Rules { delay, ..Rules::default() }, |b| b);
+    let mut guest = site.client("ada").await;
+    guest.subscribe("news").await;
+    let ask = |id: u32| format!(r#"{{"id":{id},"rpc":{{"method":"slow","data":1}}}}"#);
+    let reply = |id: u32| format!(r#"{{"id":{id},"rpc":{{"data":1}}}}"#);
+    for id in 3..7 {
+        guest.say(&ask(id)).await;
+    }
+    let target = Target { user: "ada".into(), ..Default::default() };
+    for id in 3..20 {
+        if id == 5 {
+            assert_eq!(site.handle.unsubscribe(&target, &"news".into(), None), 1);
+        }
+        let heard = guest.hear().await;
+        if heard.contains("unsubscribe") {
+            assert!(id <= 6, "after {id}");
+            guest.hears(&[&reply(id)]).await;
+            return site.end().await;
+        }
+        assert_eq!(heard, reply(id));
+        guest.say(&ask(id + 4)).await;
+    }
+    panic!("it was never done");
 }
 
 #[tokio::test(start_paused = true)]

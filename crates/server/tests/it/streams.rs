@@ -77,6 +77,18 @@ async fn events_have_their_first_command_in_the_url_or_in_the_body() {
         assert_eq!(door.emulate(&stream, r#"{"id":2,"subscribe":{"channel":"news"}}"#).await, 204);
         assert_eq!(stream.event().await, r#"{"id":2,"subscribe":{}}"#);
     }
+    // To an event stream a carriage return is the end of a line, too.
+    let mut stream = door.post("/sse", "", CONNECT).await;
+    let connected = stream.event().await;
+    stream.note(&connected);
+    let [subscribe, publish] = [
+        r#"{"id":2,"subscribe":{"channel":"crlf"}}"#,
+        "{\"id\":3,\"publish\":{\"channel\":\"crlf\",\"data\":{\r\"a\": \r\r\"\\r\"}}}",
+    ];
+    assert_eq!(door.emulate(&stream, &format!("{subscribe}\n{publish}")).await, 204);
+    assert_eq!(stream.event().await, r#"{"id":2,"subscribe":{}}"#);
+    let event = stream.event().await;
+    assert!(event.contains(r#""pub":{"data":{ "a":   "\r"}"#), "{event:?}");
     assert_eq!(door.get("/sse").await.status, 400);
     assert_eq!(door.get("/sse?cf_connect=").await.status, 400);
     assert_eq!(door.get("/http_stream").await.status, 405);

@@ -162,7 +162,7 @@ impl Driver {
                 }
                 match ready!(self.ws.poll_receive(cx)) {
                     Ok(Received::Message(message)) => self.outbox.reply(message, None),
-                    Ok(Received::Answer(frame)) => self.outbox.framed(frame),
+                    Ok(Received::Answer(frame)) => self.outbox.answer(frame),
                     Ok(Received::Pong) => self.outbox.reply("pong".into(), None),
                     Ok(Received::Closed(code)) => {
                         return Poll::Ready(Disconnect::new(code.unwrap_or(1005), ""));

@@ -44,6 +44,11 @@ async fn unknown_fields_are_ignored_and_null_is_absent() {
     let world = World::new();
     let body = r#"{"channel":"plain","data":1,"tags":null,"version":null,"b64data":null,"new":[{}]}"#;
     world.check("publish", body, 200, DONE).await;
+    world.check("publish", r#"{"channel":"plain","data":1,"tags":{"a":null,"b":"c"}}"#, 200, DONE).await;
+    let refused =
+        r#"{"result":{"responses":[{"result":{}},{"error":{"code":107,"message":"bad request"}}]}}"#;
+    world.check("broadcast", r#"{"channels":["plain",null],"data":1}"#, 200, refused).await;
+    world.check("disconnect", r#"{"user":"nobody","whitelist":[null,"c"]}"#, 200, DONE).await;
     world.check("publish", r#"{"channel":null,"data":1}"#, 200, BAD_REQUEST).await;
     world.check("publish", r#"{"channel":"plain","data":null}"#, 200, DONE).await;
     world.check("publish", r#"{"channel":"plain"}"#, 200, BAD_REQUEST).await;

@@ -6,7 +6,7 @@ use super::*;
 /// Both ends of a connection that writes lines.
 fn ends() -> (Arc<Sessions>, Stream, Body) {
     let sessions = Arc::<Sessions>::default();
-    let (stream, body) = pair(Framing::LINES, sessions.open("s1".into(), true), None);
+    let (stream, body) = pair(Framing::LINES, false, sessions.open("s1".into(), true), None);
     (sessions, stream, body)
 }
 
@@ -105,7 +105,7 @@ fn a_session_is_found_as_long_as_its_connection_lives() {
     drop(stream);
     assert!(sessions.pipe(&id).is_none() && sessions.client(&id).is_none());
     // One that only reads has no place to post to.
-    let (stream, _body) = pair(Framing::LINES, sessions.open("s2".into(), false), None);
+    let (stream, _body) = pair(Framing::LINES, false, sessions.open("s2".into(), false), None);
     assert!(sessions.pipe(stream.session().expect("a session")).is_none());
 }
 
