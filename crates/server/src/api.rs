@@ -144,6 +144,13 @@ pub trait Channels: Send + Sync + 'static {
         if data.is_empty() { Err(ClientError::BAD_REQUEST) } else { Ok(()) }
     }
 
+    /// Most bytes of a payload that `channel` takes, whether somebody is subscribed or not; what more there is, is
+    /// refused with 107. By default any number: who is subscribed decides.
+    fn largest(&self, channel: &Channel) -> usize {
+        let _ = channel;
+        usize::MAX
+    }
+
     /// The history that `channel` keeps.
     ///
     /// # Errors

@@ -131,6 +131,10 @@ impl Content {
         api.channels.check(&channel, &self.data).inspect_err(|_| {
             tracing::info!(%channel, "API: bad request: expected data, of the format that the channel takes");
         })?;
+        let (bytes, limit) = (self.data.len(), api.channels.largest(&channel));
+        if bytes > limit {
+            return Err(too_large(&channel, &Refused::TooLarge { bytes, limit }));
+        }
         if self.skip_history {
             options.history = HistoryBounds::default();
         }
@@ -154,15 +158,20 @@ impl Content {
     }
 }
 
-/// What a backend is told when nothing was published. One that is too large for the channel's window is a
-/// bad request, because the same again has no chance: the API has no code of its own for it.
+/// What is too large for the channel's window is a bad request, because the same again has no chance: the API has no
+/// code of its own for it.
+fn too_large(channel: &Channel, refused: &Refused) -> ClientError {
+    tracing::warn!(%channel, "API: {refused}");
+    ClientError::BAD_REQUEST
+}
+
+/// What a backend is told when nothing was published.
 fn refusal(channel: &Channel, error: &PublishError) -> ClientError {
     match error {
         PublishError::Stopping => ClientError::NOT_AVAILABLE,
         PublishError::NoRoom { .. } => no_room(error),
         PublishError::Broker(BrokerError::Refused(refused @ Refused::TooLarge { .. })) => {
-            tracing::warn!(%channel, "API: {refused}");
-            ClientError::BAD_REQUEST
+            too_large(channel, refused)
         }
         PublishError::Broker(error) => broker_error(error),
     }

@@ -144,8 +144,8 @@ pub struct ChannelOptions {
     /// Publications a channel holds for subscribers that are behind; at least 1. 4096: four seconds at a
     /// thousand a second.
     pub window_size: usize,
-    /// Bytes a channel holds for subscribers that are behind; at least 4096. 2 MiB: twice what a subscriber
-    /// may be behind.
+    /// Bytes a channel holds for subscribers that are behind; at least 4096. A publication may have a quarter of
+    /// it. 2 MiB: twice what a subscriber may be behind.
     pub window_bytes: usize,
     /// Time a channel holds a publication for subscribers that are behind. 60s: stalled clients on many
     /// channels must not keep their windows for ever.

@@ -54,7 +54,12 @@ impl Authenticator for Rules {
             }
             None => return Err(ClientError::PERMISSION_DENIED.into()),
         };
-        namespace.check(grant.data.as_ref().unwrap_or(data))?;
+        let data = grant.data.as_ref().unwrap_or(data);
+        namespace.check(data)?;
+        // As it is where somebody is subscribed: what is refused must not depend on that.
+        if data.len() > namespace.window().largest() {
+            return Err(ClientError::LIMIT_EXCEEDED.into());
+        }
         // What it may be has been said.
         Ok(PublishGrant { empty: true, ..grant })
     }

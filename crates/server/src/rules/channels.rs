@@ -15,6 +15,10 @@ impl Channels for Rules {
         self.namespaces.of(channel.as_str())?.check(data)
     }
 
+    fn largest(&self, channel: &Channel) -> usize {
+        self.window(channel).largest()
+    }
+
     fn history(&self, channel: &Channel) -> Result<HistoryBounds, ClientError> {
         let bounds = self.history_bounds(channel)?;
         if bounds.is_kept() { Ok(bounds) } else { Err(ClientError::NOT_AVAILABLE) }

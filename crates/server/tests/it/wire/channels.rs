@@ -268,6 +268,24 @@ async fn data_has_a_format() {
            api broadcast {"channels":["json:1","any:1"]} => {"result":{"responses":[{"error":{"code":107,"message":"bad request"}},{"error":{"code":107,"message":"bad request"}}]}}"#,
     )
     .await;
+    // Too much for the window, whether somebody is subscribed or not.
+    let large = "x".repeat(1100);
+    let refused = format!(
+        r#"api publish {{"channel":"x","data":"{large}"}} => {{"error":{{"code":107,"message":"bad request"}}}}
+           a> {{"id":3,"publish":{{"channel":"x","data":"{large}"}}}}
+           a< {{"id":3,"error":{{"code":106,"message":"limit exceeded"}}}}"#
+    );
+    check(
+        "client.insecure client.queue_max_size=4096 +window_bytes=4096",
+        &format!(
+            r#"a: -
+               {refused}
+               a> {{"id":2,"subscribe":{{"channel":"x"}}}}
+               a< {{"id":2,"subscribe":{{}}}}
+               {refused}"#
+        ),
+    )
+    .await;
     // An empty publication has no data.
     check(
         "client.insecure +publication_data_format=binary",
