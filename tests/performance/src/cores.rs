@@ -1,6 +1,5 @@
 //! Whether one channel's fan-out uses every core: the server on the in-memory transport, with so many threads.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,54 +13,52 @@ use tokio::sync::{Notify, oneshot};
 use crate::Failure;
 use crate::distance::Distance;
 
+/// One channel's fan-out with more and more threads.
+#[derive(Debug, Default)]
+pub(crate) struct Cores {
+    pub(crate) rows: Vec<Throughput>,
+    /// How far the cores were from each other before and after each measurement with several.
+    pub(crate) distances: Vec<Distance>,
+}
+
 /// How many deliveries a second there are with so many threads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Throughput {
     pub(crate) threads: usize,
-    pub(crate) deliveries: f64,
-    /// How far the cores were from each other meanwhile; `None` with one thread, to which it is the same.
-    pub(crate) distance: Option<Distance>,
+    /// Of all rounds.
+    pub(crate) best: f64,
+    pub(crate) worst: f64,
 }
 
-/// Measures with 1, 2, 4 … threads, as far as there are cores, and [`ROUNDS`] times, in turn.
-///
-/// How far the cores are from each other changes under a virtual machine, and with it what several of them do
-/// together: where it changed meanwhile, nothing is said.
-pub(crate) fn measure() -> Result<Vec<Throughput>, Failure> {
-    let cores = std::thread::available_parallelism()?.get();
-    let counts: Vec<usize> = (0..).map(|power| 1 << power).take_while(|threads| *threads <= cores).collect();
-    let mut all = Vec::new();
-    for _ in 0..ROUNDS {
-        for &threads in &counts {
-            let before = (threads > 1).then(Distance::measure);
-            let deliveries = with(threads)?;
-            let after = (threads > 1).then(Distance::measure);
-            if before.map(Distance::is_near) == after.map(Distance::is_near) {
-                all.push(Throughput { threads, deliveries, distance: before.max(after) });
+impl Cores {
+    /// Measures with 1, 2, 4 … threads, as far as there are cores, and [`ROUNDS`] times, in turn.
+    pub(crate) fn measure() -> Result<Self, Failure> {
+        let cores = std::thread::available_parallelism()?.get();
+        let counts = (0..).map(|power| 1 << power).take_while(|threads| *threads <= cores);
+        let rows = counts.map(|threads| Throughput { threads, best: 0.0, worst: f64::INFINITY }).collect();
+        let mut measured = Self { rows, distances: Vec::new() };
+        for _ in 0..ROUNDS {
+            for row in &mut measured.rows {
+                if row.threads > 1 {
+                    measured.distances.push(Distance::measure());
+                }
+                let deliveries = with(row.threads)?;
+                row.best = row.best.max(deliveries);
+                row.worst = row.worst.min(deliveries);
+                if row.threads > 1 {
+                    measured.distances.push(Distance::measure());
+                }
             }
         }
+        Ok(measured)
     }
-    Ok(best(&all))
-}
 
-/// The best of those with as many threads and cores as near: other load only takes away. In the order of threads,
-/// and near before far.
-fn best(all: &[Throughput]) -> Vec<Throughput> {
-    let mut best: BTreeMap<(usize, bool), Throughput> = BTreeMap::new();
-    for some in all {
-        let far = some.distance.is_some_and(|distance| !distance.is_near());
-        let kept = best.entry((some.threads, far)).or_insert(*some);
-        if kept.deliveries < some.deliveries {
-            *kept = *some;
-        }
+    /// What more threads than one add at best and at worst, as a part of what one does at best: other load only takes
+    /// away from that.
+    pub(crate) fn added(&self, row: &Throughput) -> Option<(f64, f64)> {
+        let one = self.rows.first().filter(|one| one.threads == 1 && row.threads > 1)?;
+        Some((row.best / one.best - 1.0, row.worst / one.best - 1.0))
     }
-    best.into_values().collect()
-}
-
-/// What more threads add, as a part of what the first one does by itself.
-pub(crate) fn adds(more: &Throughput, measured: &[Throughput]) -> Option<f64> {
-    let one = measured.iter().find(|some| some.threads == 1)?;
-    Some(more.deliveries / one.deliveries - 1.0)
 }
 
 /// What clients have received, and who waits for it.
@@ -161,31 +158,15 @@ const MEASURED: Duration = Duration::from_millis(1_500);
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{Throughput, adds, best};
-    use crate::distance::Distance;
-
-    fn throughput(threads: usize, deliveries: f64, nanoseconds: Option<u64>) -> Throughput {
-        let distance = nanoseconds.map(|time| Distance(Duration::from_nanos(time)));
-        Throughput { threads, deliveries, distance }
-    }
+    use super::{Cores, Throughput};
 
     #[test]
-    fn the_best_counts_and_near_cores_are_told_from_far_ones() {
-        let all = [
-            throughput(1, 90.0, None),
-            throughput(2, 120.0, Some(205)),
-            throughput(1, 100.0, None),
-            throughput(2, 190.0, Some(25)),
-            throughput(2, 130.0, Some(190)),
-            throughput(2, 170.0, Some(40)),
-        ];
-        let best = best(&all);
-        let found: Vec<(usize, f64)> = best.iter().map(|some| (some.threads, some.deliveries)).collect();
-        assert_eq!(found, [(1, 100.0), (2, 190.0), (2, 130.0)]);
-        let added: Vec<f64> = best.iter().map(|more| adds(more, &best).unwrap()).collect();
-        assert!(added.iter().zip([0.0, 0.9, 0.3]).all(|(found, expected)| (found - expected).abs() < 1e-9));
-        assert_eq!(adds(&best[1], &[]), None);
+    fn what_is_added_is_measured_by_the_best_of_one_thread() {
+        let rows = [(1, 100.0, 80.0), (2, 190.0, 130.0)];
+        let rows = rows.map(|(threads, best, worst)| Throughput { threads, best, worst }).to_vec();
+        let cores = Cores { rows, ..Cores::default() };
+        assert_eq!(cores.added(&cores.rows[0]), None);
+        let (best, worst) = cores.added(&cores.rows[1]).unwrap();
+        assert!((best - 0.9).abs() < 1e-9 && (worst - 0.3).abs() < 1e-9, "{best} {worst}");
     }
 }

@@ -15,11 +15,6 @@ impl Distance {
         // Other load only makes it longer.
         Self((0..TRIES).map(|_| one_way()).min().unwrap_or_default())
     }
-
-    /// Whether the cores seem to share a cache.
-    pub(crate) fn is_near(self) -> bool {
-        self.0 < FAR
-    }
 }
 
 /// Two threads hand a number to each other.
@@ -43,4 +38,3 @@ fn one_way() -> Duration {
 
 const TRIES: usize = 5;
 const ROUND_TRIPS: u32 = 20_000;
-const FAR: Duration = Duration::from_nanos(100);

@@ -20,6 +20,7 @@ use std::time::Instant;
 use clap::Parser;
 use tidegate_bench::Options;
 
+use crate::cores::Cores;
 use crate::page::Page;
 use crate::peers::Peer;
 use crate::process::Process;
@@ -87,11 +88,11 @@ impl Cli {
         cases.retain(|case| wanted(case.key, &self.only));
         let mut peers = Peer::find(&self.tidegate)?;
         peers.retain(|peer| wanted(&peer.name, &self.server));
-        let mut threads = Vec::new();
+        let mut cores = Cores::default();
         if extent != Extent::Tiny {
             if wanted("cores", &self.only) {
                 eprintln!("== one channel on every core");
-                threads = cores::measure()?;
+                cores = Cores::measure()?;
             }
             process::pin(self.load_core)?;
         }
@@ -120,7 +121,7 @@ impl Cli {
             peers: &peers,
             cases: &cases,
             results: &results,
-            threads: &threads,
+            cores: &cores,
             rounds: self.rounds,
         };
         page.write(&self.to)?;

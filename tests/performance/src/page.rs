@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::Failure;
 use crate::chart::{Bars, Lines, short};
-use crate::cores::{Throughput, adds};
+use crate::cores::Cores;
 use crate::machine;
 use crate::peers::Peer;
 use crate::results::{self, Figure, Results};
@@ -20,7 +20,7 @@ pub(crate) struct Page<'a> {
     pub(crate) peers: &'a [Peer],
     pub(crate) cases: &'a [Case],
     pub(crate) results: &'a Results,
-    pub(crate) threads: &'a [Throughput],
+    pub(crate) cores: &'a Cores,
     pub(crate) rounds: usize,
 }
 
@@ -145,7 +145,7 @@ impl Page<'_> {
     }
 
     fn scaling(&self, text: &mut String) {
-        if self.threads.is_empty() && !self.cases.iter().any(|case| case.scaling) {
+        if self.cores.rows.is_empty() && !self.cases.iter().any(|case| case.scaling) {
             return;
         }
         text.push_str("\n## How it scales\n");
@@ -175,22 +175,28 @@ impl Page<'_> {
     }
 
     fn cores(&self, text: &mut String) {
-        if self.threads.is_empty() {
+        let Some((near, far)) = self.cores.distances.iter().min().zip(self.cores.distances.iter().max())
+        else {
             return;
-        }
+        };
         text.push_str(
             "\nOne channel's fan-out on the in-memory transport, 1,000 subscribers, 64 publications at once, the clients being read \
-             by the same threads. What threads share goes from core to core: the table says how long a cache line took for that. It \
-             changes under a virtual machine, as its cores are moved; both are shown where both were seen.\n\n\
-             | threads | a cache line from core to core, ns | thousands of deliveries per second | more than one thread |\n|--:|--:|--:|--:|\n",
+             by the same threads, in thousands of deliveries per second:\n\n\
+             | threads | best round | worst round | more than one thread at best | at worst |\n|--:|--:|--:|--:|--:|\n",
         );
-        for more in self.threads {
-            let distance = more.distance.map_or("-".into(), |distance| distance.0.as_nanos().to_string());
-            let added = adds(more, self.threads).filter(|_| more.threads > 1);
-            let added = added.map_or("-".into(), |added| format!("{added:+.2}"));
-            let deliveries = short(more.deliveries / 1e3);
-            let _ = writeln!(text, "| {} | {distance} | {deliveries} | {added} |", more.threads);
+        for row in &self.cores.rows {
+            let [best, worst] = [row.best, row.worst].map(|deliveries| short(deliveries / 1e3));
+            let added =
+                self.cores.added(row).map(|(best, worst)| (format!("{best:+.2}"), format!("{worst:+.2}")));
+            let (more, less) = added.unwrap_or(("-".into(), "-".into()));
+            let _ = writeln!(text, "| {} | {best} | {worst} | {more} | {less} |", row.threads);
         }
+        let [near, far] = [near, far].map(|distance| distance.0.as_nanos());
+        let _ = writeln!(
+            text,
+            "\nThreads share the channel's log, and connections move between them: that costs what a cache line takes from core to core. \
+             Before and after these rounds it took {near} to {far} ns; under a virtual machine it changes as cores are moved."
+        );
     }
 
     /// Cases down, servers across.
