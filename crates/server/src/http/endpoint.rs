@@ -151,11 +151,13 @@ impl Mounted {
         let kind = self.kind;
         let protobuf = kind == Kind::HttpStream && is_binary(&parts.headers);
         let events = matches!(kind, Kind::Sse | Kind::UniSse);
-        let framing = match kind {
-            _ if events => EVENTS,
+        let (framing, content_type) = if events {
+            (EVENTS, "text/event-stream; charset=utf-8")
+        } else if protobuf {
             // A message has its length in front.
-            _ if protobuf => Framing::NONE,
-            _ => Framing::LINES,
+            (Framing::NONE, "application/octet-stream")
+        } else {
+            (Framing::LINES, "application/json")
         };
         let protocol = if protobuf { "centrifuge-protobuf" } else { "centrifuge-json" };
         let peer =
@@ -180,11 +182,6 @@ impl Mounted {
             let closed = [(header::CONNECTION, HeaderValue::from_static("close"))];
             return (*status, closed, text.clone()).into_response();
         }
-        let content_type = match kind {
-            _ if events => "text/event-stream; charset=utf-8",
-            _ if protobuf => "application/octet-stream",
-            _ => "application/json",
-        };
         let headers = [
             (header::CONTENT_TYPE, content_type),
             // Neither kept nor put together differently on its way.
