@@ -141,16 +141,21 @@ impl Hub {
         *self.0.health.lock()
     }
 
-    /// Notes that a connection did so many things beside writing what it is subscribed to: requests, say, of one or
-    /// two microseconds each. The more there are of them, the more subscribers are woken at once, so that a flood does
-    /// not hold up those who read.
-    pub fn worked(&self, things: usize) {
-        self.0.fanout.worked(things);
+    /// Notes that a connection which `worker` serves did so many things beside writing what it is subscribed to:
+    /// requests, say, of one or two microseconds each. The more there are of them, the more subscribers are woken at
+    /// once, so that a flood does not hold up those who read.
+    pub fn worked(&self, worker: usize, things: usize) {
+        self.0.fanout.worked(worker, things);
     }
 
-    /// Wakes the subscribers of large channels, for ever. One task of the program polls it.
+    /// Wakes the subscribers of large channels, for ever: as [`Fanout::run`].
     pub async fn run(&self) {
         self.0.fanout.clone().run().await;
+    }
+
+    /// The same, for the connections of one worker: as [`Fanout::run_worker`].
+    pub async fn run_worker(&self, worker: usize) {
+        self.0.fanout.clone().run_worker(worker).await;
     }
 
     /// What is due about once a second: windows by age, and the broker's own.

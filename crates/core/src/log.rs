@@ -11,6 +11,7 @@ use std::time::Instant;
 use crate::budget::Budget;
 use crate::fanout::Fanout;
 use crate::outbox::Wake;
+use crate::router::Interest;
 use crate::sync::{Mutex, order};
 use crate::{Channel, Entry, Filter, Kind, Position, Window};
 
@@ -31,6 +32,8 @@ pub struct Log {
     channel: Channel,
     /// Only publications that match it are appended, by whoever appends; `None`: all.
     filter: Option<Filter>,
+    /// The worker that serves its subscribers, and wakes them.
+    worker: usize,
     window: Window,
     state: Mutex<State, order::Log>,
     fanout: Arc<Fanout>,
@@ -125,7 +128,7 @@ impl Figures {
 impl Log {
     /// An empty log that wakes its subscribers through `fanout` and counts its bytes in `budget`.
     pub fn new(channel: Channel, window: Window, fanout: Arc<Fanout>, budget: Arc<Budget>) -> Arc<Self> {
-        Self::build(channel, None, window, fanout, budget, None)
+        Self::build(Interest::channel(channel), window, fanout, budget, None)
     }
 
     /// The same, telling `owner` when the last subscriber has left.
@@ -136,31 +139,30 @@ impl Log {
         budget: Arc<Budget>,
         owner: Weak<dyn Owner>,
     ) -> Arc<Self> {
-        Self::build(channel, None, window, fanout, budget, Some(owner))
+        Self::build(Interest::channel(channel), window, fanout, budget, Some(owner))
     }
 
-    /// The same, for subscribers that want only what matches `filter`. Whoever appends judges it: no code
-    /// of others runs under a log's lock.
-    pub fn filtered(
-        channel: Channel,
-        filter: Filter,
+    /// The same, for subscribers with this interest: served by its worker, and wanting only what matches its filter, if
+    /// it has one. Whoever appends judges that: no code of others runs under a log's lock.
+    pub fn of(
+        interest: Interest,
         window: Window,
         fanout: Arc<Fanout>,
         budget: Arc<Budget>,
         owner: Weak<dyn Owner>,
     ) -> Arc<Self> {
-        Self::build(channel, Some(filter), window, fanout, budget, Some(owner))
+        Self::build(interest, window, fanout, budget, Some(owner))
     }
 
     fn build(
-        channel: Channel,
-        filter: Option<Filter>,
+        interest: Interest,
         window: Window,
         fanout: Arc<Fanout>,
         budget: Arc<Budget>,
         owner: Option<Weak<dyn Owner>>,
     ) -> Arc<Self> {
-        Arc::new(Self { channel, filter, window, state: Mutex::default(), fanout, budget, owner })
+        let Interest { channel, filter, worker } = interest;
+        Arc::new(Self { channel, filter, worker, window, state: Mutex::default(), fanout, budget, owner })
     }
 
     /// The channel this is the log of.
@@ -171,6 +173,11 @@ impl Log {
     /// What its subscribers want of the channel; `None`: everything.
     pub fn filter(&self) -> Option<&Filter> {
         self.filter.as_ref()
+    }
+
+    /// The worker that serves its subscribers; 0 where there is one.
+    pub fn worker(&self) -> usize {
+        self.worker
     }
 
     /// The bounds of this log.
@@ -207,7 +214,7 @@ impl Log {
         let dropped = state.chain(&entry, &self.budget);
         let appended = state.append(entry, weight, &self.window, now);
         let mut wakes = Vec::new();
-        let more = state.ring(self.fanout.allowance(), &mut wakes);
+        let more = state.ring(self.fanout.allowance(self.worker), &mut wakes);
         let head = state.head();
         if state.subscribers() > 0 {
             // Under the lock: who reads it at once must not subtract it before it was added.
@@ -239,7 +246,7 @@ impl Log {
         }
         state.end = Some(why);
         let mut wakes = Vec::new();
-        let more = state.ring(self.fanout.allowance(), &mut wakes);
+        let more = state.ring(self.fanout.allowance(self.worker), &mut wakes);
         let waiter = state.first_waiter();
         drop(state);
         if let Some(waiter) = waiter {

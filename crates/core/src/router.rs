@@ -43,17 +43,21 @@ pub struct Interest {
     pub channel: Channel,
     /// Which of its publications; `None`: all.
     pub filter: Option<Filter>,
+    /// The worker that serves the subscriber, of those that the [`Fanout`] is for. A worker's subscribers read logs
+    /// that no other's read, so that what one worker does costs the others nothing. A router may have one log for all,
+    /// though.
+    pub worker: usize,
 }
 
 impl Interest {
-    /// Everything in a channel.
+    /// Everything in a channel; worker 0.
     pub fn channel(channel: Channel) -> Self {
-        Self { channel, filter: None }
+        Self { channel, filter: None, worker: 0 }
     }
 
-    /// What matches a filter, in a channel.
+    /// What matches a filter, in a channel; worker 0.
     pub fn filtered(channel: Channel, filter: Filter) -> Self {
-        Self { channel, filter: Some(filter) }
+        Self { channel, filter: Some(filter), worker: 0 }
     }
 }
 
@@ -71,9 +75,9 @@ pub type Windows = Box<dyn Fn(&Channel) -> Window + Send + Sync>;
 
 /// The default router: a channel is found by its exact name, in a map of shards.
 ///
-/// A channel has a log for everything, and one for each filter that somebody has, up to a bound. A
-/// publication is judged by each of these filters once, however many subscribers share it. A subscriber with
-/// a filter beyond the bound reads everything, and filters itself.
+/// A channel has a log for everything, and one for each filter that somebody has, up to a bound; and these for
+/// each worker that has such subscribers. A publication is judged by each log's filter once, however many
+/// subscribers share it. A subscriber with a filter beyond the bound reads everything, and filters itself.
 pub struct ExactRouter {
     shards: Box<[Shard]>,
     hasher: RandomState,
@@ -90,10 +94,11 @@ type Shard = Mutex<HashMap<Channel, Logs>, order::LogMap>;
 /// A channel's logs; there is one at least.
 #[derive(Clone, Default)]
 struct Logs {
-    /// The log of those that want everything.
+    /// The first log of those that want everything: most channels have no other.
     whole: Option<Arc<Log>>,
-    /// The logs of those that filter. Replaced as a whole, so that a publisher judges filters under no lock.
-    filtered: Option<Arc<[Arc<Log>]>>,
+    /// Those of other workers, and of those that filter. Replaced as a whole, so that a publisher judges filters under
+    /// no lock.
+    others: Option<Arc<[Arc<Log>]>>,
 }
 
 /// Shards of the map: many times the cores that contend for them.
@@ -136,49 +141,29 @@ impl ExactRouter {
         self.shard(channel).lock().get(channel).cloned()
     }
 
-    /// A log that is not in the map yet.
-    fn make(&self, channel: &Channel, filter: Option<&Filter>) -> Arc<Log> {
-        let owner: Weak<dyn Owner> = self.itself.clone();
-        let (window, fanout, budget) = ((self.windows)(channel), self.fanout.clone(), self.budget.clone());
-        match filter {
-            None => Log::owned(channel.clone(), window, fanout, budget, owner),
-            Some(filter) => Log::filtered(channel.clone(), filter.clone(), window, fanout, budget, owner),
-        }
-    }
-
-    fn open_whole(&self, channel: &Channel) -> Arc<Log> {
-        if let Some(log) = self.shard(channel).lock().get(channel).and_then(|logs| logs.whole.clone()) {
+    /// The log for an interest; `None` where it filters and the channel has as many such logs as it may.
+    fn open_one(&self, interest: &Interest) -> Option<Arc<Log>> {
+        let Interest { channel, filter, .. } = interest;
+        let found = |logs: Option<&Logs>| match logs.and_then(|logs| logs.of(interest)) {
+            Some(log) => Some(Some(log.clone())),
+            None => {
+                let filtering = logs.map_or(0, Logs::filtering);
+                (filter.is_some() && filtering >= self.filters).then_some(None)
+            }
+        };
+        if let Some(log) = found(self.shard(channel).lock().get(channel)) {
             return log;
         }
-        let log = self.make(channel, None);
+        let owner: Weak<dyn Owner> = self.itself.clone();
+        let (window, fanout, budget) = ((self.windows)(channel), self.fanout.clone(), self.budget.clone());
+        let log = Log::of(interest.clone(), window, fanout, budget, owner);
         let mut shard = self.shard(channel).lock();
-        shard.entry(channel.clone()).or_default().whole.get_or_insert(log).clone()
-    }
-
-    /// The log for `filter`; `None` where the channel has as many as it may.
-    fn open_filtered(&self, channel: &Channel, filter: &Filter) -> Option<Arc<Log>> {
-        let found = |logs: Option<&Logs>| {
-            let filtered = logs.and_then(|logs| logs.filtered.as_deref()).unwrap_or_default();
-            let log = filtered.iter().find(|log| log.filter() == Some(filter)).cloned();
-            (log, filtered.len() < self.filters)
-        };
-        match found(self.shard(channel).lock().get(channel)) {
-            (None, true) => {}
-            (log, _) => return log,
-        }
-        let log = self.make(channel, Some(filter));
-        let mut shard = self.shard(channel).lock();
-        match found(shard.get(channel)) {
-            (None, true) => {}
-            (log, _) => {
-                drop(shard);
-                return log;
-            }
+        if let Some(other) = found(shard.get(channel)) {
+            drop(shard);
+            return other;
         }
         let logs = shard.entry(channel.clone()).or_default();
-        let others = logs.filtered.as_deref().unwrap_or_default();
-        let filtered = others.iter().chain([&log]).cloned().collect();
-        let replaced = logs.filtered.replace(filtered);
+        let replaced = logs.add(log.clone());
         drop(shard);
         drop(replaced);
         Some(log)
@@ -187,7 +172,27 @@ impl ExactRouter {
 
 impl Logs {
     fn iter(&self) -> impl Iterator<Item = &Arc<Log>> {
-        self.whole.iter().chain(self.filtered.as_deref().unwrap_or_default())
+        self.whole.iter().chain(self.others.as_deref().unwrap_or_default())
+    }
+
+    /// The one for subscribers with this interest.
+    fn of(&self, interest: &Interest) -> Option<&Arc<Log>> {
+        self.iter().find(|log| log.worker() == interest.worker && log.filter() == interest.filter.as_ref())
+    }
+
+    /// How many filter.
+    fn filtering(&self) -> usize {
+        self.iter().filter(|log| log.filter().is_some()).count()
+    }
+
+    /// Adds a log, and returns what is to be dropped under no lock.
+    fn add(&mut self, log: Arc<Log>) -> Option<Arc<[Arc<Log>]>> {
+        if self.whole.is_none() && log.filter().is_none() {
+            self.whole = Some(log);
+            return None;
+        }
+        let others = self.others.as_deref().unwrap_or_default().iter().cloned();
+        self.others.replace(others.chain([log]).collect())
     }
 
     fn is_empty(&self) -> bool {
@@ -197,12 +202,9 @@ impl Logs {
     /// These but for `log`.
     fn without(&self, log: &Arc<Log>) -> Self {
         let other = |one: &&Arc<Log>| !Arc::ptr_eq(one, log);
-        let filtered: Arc<[_]> =
-            self.filtered.as_deref().unwrap_or_default().iter().filter(other).cloned().collect();
-        Self {
-            whole: self.whole.iter().find(other).cloned(),
-            filtered: (!filtered.is_empty()).then_some(filtered),
-        }
+        let others: Arc<[_]> =
+            self.others.as_deref().unwrap_or_default().iter().filter(other).cloned().collect();
+        Self { whole: self.whole.iter().find(other).cloned(), others: (!others.is_empty()).then_some(others) }
     }
 
     fn has(&self, log: &Arc<Log>) -> bool {
@@ -212,21 +214,23 @@ impl Logs {
 
 impl Router for ExactRouter {
     fn open(&self, interest: &Interest) -> Result<Arc<Log>, RouteError> {
-        let Interest { channel, filter } = interest;
-        let filtered = filter.as_ref().and_then(|filter| self.open_filtered(channel, filter));
-        Ok(filtered.unwrap_or_else(|| self.open_whole(channel)))
+        if let Some(log) = self.open_one(interest) {
+            return Ok(log);
+        }
+        let everything = Interest { filter: None, ..interest.clone() };
+        Ok(self.open_one(&everything).expect("logs of those that do not filter have no bound"))
     }
 
     fn route(&self, channel: &Channel, kind: &Kind, to: &mut Vec<Arc<Log>>) {
-        let Some(Logs { whole, filtered }) = self.logs(channel) else { return };
+        let Some(Logs { whole, others }) = self.logs(channel) else { return };
         to.extend(whole);
-        let Some(filtered) = filtered else { return };
+        let Some(others) = others else { return };
         let wants = |log: &Arc<Log>| match (kind, log.filter()) {
             (Kind::Publication(publication), Some(filter)) => filter.matches(publication.tags.as_deref()),
-            // A filter looks at publications.
+            // It wants everything; and a filter looks at publications.
             _ => true,
         };
-        to.extend(filtered.iter().filter(|log| wants(log)).cloned());
+        to.extend(others.iter().filter(|log| wants(log)).cloned());
     }
 
     fn is_live(&self, channel: &Channel) -> bool {

@@ -286,6 +286,18 @@ pub trait Incoming: Send + 'static {
     /// Where it comes from.
     fn address(&self) -> Option<SocketAddr>;
 
+    /// Makes the runtime on which it is called the one that it lives on from now on: it was accepted on another one. A
+    /// transport that registers with none, or that does so in the handshake, has nothing to do.
+    ///
+    /// # Errors
+    /// The system's: it cannot be served.
+    fn adopt(self) -> io::Result<Self>
+    where
+        Self: Sized,
+    {
+        Ok(self)
+    }
+
     /// Performs the handshake, within the transport's own time-out.
     fn handshake(self) -> impl Future<Output = io::Result<(Self::Connection, Peer)>> + Send;
 

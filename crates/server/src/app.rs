@@ -7,18 +7,17 @@ use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Pub
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::Floods;
 use crate::handle::{Node, PublishError};
 use crate::http::Sessions;
 use crate::ids::Ids;
 use crate::meters::Meters;
-use crate::ranks::Ranks;
 use crate::roster::Roster;
 use crate::server::Shutdown;
 use crate::settings::Settings;
 use crate::takeover::Takeovers;
 use crate::time::now;
 use crate::wheel::Wheel;
+use crate::workers::Workers;
 
 /// What all connections of a server share.
 pub(crate) struct App {
@@ -36,8 +35,8 @@ pub(crate) struct App {
     pub(crate) meters: Meters,
     /// Every connection's task: the server ends after the last one.
     pub(crate) tasks: TaskTracker,
-    /// Turns of those that have just come, and of those that clean up behind connections.
-    pub(crate) ranks: Ranks,
+    /// Who serves them.
+    pub(crate) workers: Workers,
     /// Connections that are found by their session.
     pub(crate) sessions: Arc<Sessions>,
     /// Every open connection.
@@ -47,8 +46,6 @@ pub(crate) struct App {
     pub(crate) cut: CancellationToken,
     pub(crate) started: std::time::Instant,
     pub(crate) node: Node,
-    /// How many connections have more to do than a turn takes.
-    pub(crate) floods: Floods,
     /// The node is stopping: nothing new is taken.
     pub(crate) draining: std::sync::atomic::AtomicBool,
 }
@@ -106,6 +103,11 @@ impl App {
             return Err(PublishError::NoRoom { waited: wait });
         };
         if self.is_draining() { Err(PublishError::Stopping) } else { Ok(rooms) }
+    }
+
+    /// Tells the recorder of metrics what was counted since the last time.
+    pub(crate) fn tell(&self) {
+        self.workers.all().iter().for_each(|worker| self.meters.tell(&worker.tally));
     }
 
     pub(crate) fn is_draining(&self) -> bool {

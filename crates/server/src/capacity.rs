@@ -16,6 +16,8 @@ pub struct Capacity {
     pub caps: Caps,
     /// The connections of an HTTP port that are no clients.
     pub http: Limits,
+    /// Threads that serve connections; 0: those that do everything else.
+    pub workers: usize,
     /// What a person should know of it, one sentence each.
     pub warnings: Vec<String>,
 }
@@ -27,11 +29,15 @@ pub struct System {
     pub descriptors: Option<usize>,
     /// Bytes of memory; `None`: nobody knows.
     pub memory: Option<usize>,
+    /// Cores that it may run on at once; `None`: nobody knows.
+    pub cores: Option<usize>,
 }
 
 /// Descriptors for everything but connections: standard streams, listeners, the runtime, log and history
 /// files, key sets and brokers. 32: a server that does nothing has 15 open.
 const RESERVE: usize = 32;
+/// Descriptors of a worker: its runtime's, by which it hears of sockets and is woken. 4: tokio has 3 open.
+const WORKER: usize = 4;
 /// The share of the descriptors that connections have which are no clients: an eighth. Requests are
 /// answered in milliseconds; what is left over for clients is what most nodes are there for.
 const HTTP_SHARE: usize = 8;
@@ -42,7 +48,8 @@ impl System {
     /// As the system is now. `descriptors`: the limit that the process has.
     pub fn now(descriptors: Option<u64>) -> Self {
         let descriptors = descriptors.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
-        Self { descriptors, memory: memory::available() }
+        let cores = std::thread::available_parallelism().ok().map(NonZero::get);
+        Self { descriptors, memory: memory::available(), cores }
     }
 }
 
@@ -51,7 +58,14 @@ impl Capacity {
     pub fn of(config: &Config, system: System) -> Self {
         let client = &config.client;
         let mut warnings = Vec::new();
-        let places = system.descriptors.map(|most| most.saturating_sub(RESERVE).max(2));
+        let workers = match config.node.workers {
+            // One would do what the others do beside it.
+            Bound::Derived => system.cores.filter(|cores| *cores > 1).unwrap_or(0),
+            Bound::Unlimited => 0,
+            Bound::At(count) => count.get(),
+        };
+        let reserve = RESERVE + workers * WORKER;
+        let places = system.descriptors.map(|most| most.saturating_sub(reserve).max(2));
         let connections = match config.http_server.connection_limit {
             Bound::Derived => Some(places.map_or(HTTP.1, |places| {
                 // Clients have at least half, however few there are.
@@ -90,6 +104,7 @@ impl Capacity {
         };
         let trusted = Trusted::new(config.http_server.trusted_proxies.iter().copied());
         let idle_timeout = config.http_server.idle_timeout;
-        Self { caps, http: Limits { connections, per_network, trusted, idle_timeout }, warnings }
+        let http = Limits { connections, per_network, trusted, idle_timeout };
+        Self { caps, http, workers, warnings }
     }
 }

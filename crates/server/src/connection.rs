@@ -29,9 +29,10 @@ use tidegate_core::{Client, Disconnect, Health, Permit, SlimQueue};
 
 use crate::app::App;
 use crate::ranks::Newcomer;
-use crate::roster::Seat;
+use crate::roster::{Roster, Seat};
 use crate::time::now;
 use crate::wheel::Timer;
+use crate::workers::Served;
 use contained::caught;
 use prolonging::Life;
 use reading::{Ahead, Rate};
@@ -42,15 +43,16 @@ pub(crate) use turn::Floods;
 use turn::Turn;
 
 /// Serves one connection until it is gone: reads and does requests, writes what its outbox holds, and keeps
-/// its deadlines.
+/// its deadlines. To be spawned on the runtime of `worker`.
 pub(crate) fn serve<C: Connection>(
     app: Arc<App>,
+    worker: Served,
     io: C,
     peer: Peer,
     permit: Permit,
 ) -> impl Future<Output = ()> + Send {
     app.meters.accepted(peer.transport);
-    let driver = Driver::new(app, io, peer, permit);
+    let driver = Driver::new(app, worker, io, peer, permit);
     if driver.app.is_draining() {
         // It has taken its seat too late for the drain to see it.
         let _ = driver.outbox.handle().close(ABORTED);
@@ -90,6 +92,7 @@ impl<C: Connection> Future for Serving<C> {
 #[repr(C)]
 struct Driver<C> {
     app: Arc<App>,
+    seat: Seat,
     /// When the timer was set to ring.
     armed: Option<Instant>,
     /// That it comes, until its connect request has been granted.
@@ -138,7 +141,6 @@ struct Driver<C> {
     control: Option<Box<Rate>>,
     /// That it expires, or is to be kept up; `None` as long as nothing of it is.
     life: Option<Box<Life>>,
-    _seat: Seat,
     _permit: Permit,
 }
 
@@ -178,14 +180,18 @@ const EXPIRED: Disconnect = Disconnect::new(3005, "connection expired");
 const INTERNAL: Disconnect = Disconnect::new(3004, "internal server error");
 
 impl<C: Connection> Driver<C> {
-    fn new(app: Arc<App>, mut io: C, peer: Peer, permit: Permit) -> Self {
+    fn new(app: Arc<App>, worker: Served, mut io: C, peer: Peer, permit: Permit) -> Self {
         let now = now();
         let protocol = app.protocols.iter().find(|protocol| protocol.accepts(&peer));
         let session = protocol.expect("a server has a protocol for everybody").session(&peer, now);
         io.set_binary(session.binary());
         let outbox = Outbox::new(app.outbox.load_full());
         Self {
-            _seat: app.roster.enter(outbox.handle()),
+            coming: Some(Box::new(Coming {
+                turn: Newcomer::new(worker.worker()),
+                peer: Some(Box::new(peer)),
+            })),
+            seat: Roster::enter(worker, outbox.handle()),
             outbox,
             session,
             io,
@@ -206,7 +212,6 @@ impl<C: Connection> Driver<C> {
             armed: None,
             resting: false,
             floods: false,
-            coming: Some(Box::new(Coming { turn: Newcomer::new(app.clone()), peer: Some(Box::new(peer)) })),
             deaf: false,
             ahead: None,
             unfinished: None,
@@ -252,7 +257,7 @@ impl<C: Connection> Driver<C> {
             return Ok(Poll::Pending);
         }
         let now = now();
-        let mut turn = Turn::new(&self.app.floods);
+        let mut turn = Turn::new(&self.seat.worker().floods);
         // The timer is set to the first of all deadlines: before that, none is due.
         if self.armed.is_none_or(|at| at <= now) {
             self.armed = None;
@@ -288,7 +293,7 @@ impl<C: Connection> Driver<C> {
                 cx.waker().wake_by_ref();
                 if !turn.may_work() {
                     self.floods = true;
-                    self.app.floods.begin();
+                    self.seat.worker().floods.begin();
                 }
                 break;
             }
@@ -298,7 +303,7 @@ impl<C: Connection> Driver<C> {
             }
         }
         if turn.done > 0 {
-            self.app.hub.worked(turn.done);
+            self.app.hub.worked(self.seat.worker().number(), turn.done);
         }
         let stalled = self.stalled.is_some() || self.outbox.has_tracks();
         if turn.moved || stalled || self.unfinished.is_some() {
@@ -310,7 +315,7 @@ impl<C: Connection> Driver<C> {
     /// It does not wait for another turn, because it has one, or has gone.
     fn end_flood(&mut self) {
         if std::mem::take(&mut self.floods) {
-            self.app.floods.end();
+            self.seat.worker().floods.end();
         }
     }
 

@@ -267,10 +267,18 @@ impl Handle {
         self.app.admission.limit(caps);
     }
 
-    /// Serves a connection that does not come by one of the server's own listeners, in a task of its own.
+    /// The runtimes of the server's [workers](crate::Builder::workers), where it has any. What is spawned there runs
+    /// beside the connections of that worker: a client in memory, say, on the same core as its connection.
+    pub fn runtimes(&self) -> Vec<tokio::runtime::Handle> {
+        self.app.workers.runtimes().cloned().collect()
+    }
+
+    /// Serves a connection that does not come by one of the server's own listeners, in a task of its own: by the worker
+    /// on whose runtime this is called, or that which has the fewest.
     pub fn serve(&self, io: impl Connection, peer: Peer, permit: Permit) {
-        let app = self.app.clone();
-        self.app.tasks.spawn(connection::serve(app, io, peer, permit));
+        let worker = self.app.workers.take_here();
+        let by = worker.worker();
+        by.spawn(&self.app.tasks, connection::serve(self.app.clone(), worker, io, peer, permit));
     }
 
     /// Holds connections to these bounds from now on. What a connection or a subscription was given when it

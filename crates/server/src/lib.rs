@@ -26,6 +26,7 @@ mod takeover;
 mod time;
 pub mod token;
 mod wheel;
+mod workers;
 
 pub use bytes::Bytes;
 pub use capacity::{Capacity, System};

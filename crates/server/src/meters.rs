@@ -21,45 +21,51 @@ pub(crate) use table::{Kind, TABLE};
 pub(crate) struct Meters {
     /// Subscriptions made; how many there are is counted when somebody asks.
     pub(crate) subscriptions: Counter,
-    pub(crate) received: Tally,
-    pub(crate) delivered: Tally,
+    received: Counter,
+    delivered: Counter,
     pub(crate) delivery_timeouts: Counter,
     pub(crate) published: Counter,
-    pub(crate) bytes_out: Tally,
-    pub(crate) writes: Tally,
+    bytes_out: Counter,
+    writes: Counter,
     control_lane: Histogram,
     pub(crate) stalls: Counter,
 }
 
-/// A counter of what happens with every delivery: its recorder hears of it once a second, or when somebody asks.
+/// What happens with every delivery, as one worker counts it. The recorder hears of it once a second, or when somebody
+/// asks. Alone on its cache lines, which come in pairs: workers that counted on the same one would wait for each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct Tally {
-    since: AtomicU64,
-    counter: Counter,
+    pub(crate) received: Count,
+    pub(crate) delivered: Count,
+    pub(crate) bytes_out: Count,
+    pub(crate) writes: Count,
 }
 
-impl Tally {
-    fn of(counter: Counter) -> Self {
-        Self { since: AtomicU64::new(0), counter }
-    }
+/// How many since the recorder heard of it.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
 
+impl Count {
     pub(crate) fn add(&self, count: u64) {
-        self.since.fetch_add(count, Ordering::Relaxed);
+        self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    fn tell(&self) {
-        let count = self.since.swap(0, Ordering::Relaxed);
+    fn tell(&self, counter: &Counter) {
+        let count = self.0.swap(0, Ordering::Relaxed);
         if count > 0 {
-            self.counter.increment(count);
+            counter.increment(count);
         }
     }
 }
 
 impl Meters {
-    /// Tells the recorder what was counted since the last time.
-    pub(crate) fn tell(&self) {
-        for tally in [&self.received, &self.delivered, &self.bytes_out, &self.writes] {
-            tally.tell();
-        }
+    /// Tells the recorder what a worker has counted since the last time.
+    pub(crate) fn tell(&self, tally: &Tally) {
+        tally.received.tell(&self.received);
+        tally.delivered.tell(&self.delivered);
+        tally.bytes_out.tell(&self.bytes_out);
+        tally.writes.tell(&self.writes);
     }
 
     pub(crate) fn new() -> Self {
@@ -68,12 +74,12 @@ impl Meters {
         }
         Self {
             subscriptions: counter!("tidegate_subscriptions_total"),
-            received: Tally::of(counter!("tidegate_received_messages_total")),
-            delivered: Tally::of(counter!("tidegate_delivered_total")),
+            received: counter!("tidegate_received_messages_total"),
+            delivered: counter!("tidegate_delivered_total"),
             delivery_timeouts: counter!("tidegate_delivery_timeouts_total"),
             published: counter!("tidegate_published_total"),
-            bytes_out: Tally::of(counter!("tidegate_written_bytes_total")),
-            writes: Tally::of(counter!("tidegate_writes_total")),
+            bytes_out: counter!("tidegate_written_bytes_total"),
+            writes: counter!("tidegate_writes_total"),
             control_lane: histogram!("tidegate_control_lane_seconds"),
             stalls: counter!("tidegate_stalls_total"),
         }

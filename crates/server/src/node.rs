@@ -77,6 +77,7 @@ async fn serve(start: Start) -> Result<(), Failure> {
     let mut builder = Server::builder(rules.load_full())
         .hooks(Current(rules.clone()))
         .memory_limit(config.node.memory_limit.map_or(0, std::num::NonZero::get))
+        .workers(capacity.workers)?
         .router(|fanout, budget| ExactRouter::with_filters(windows, fanout, budget, logs))
         .protocol(Centrifuge::new(Protocol {
             stale_close_delay: config.client.stale_close_delay,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use crate::app::App;
+use crate::workers::Worker;
 
 /// Turns of a rank. 4: some 200 µs.
 const RANK: usize = 4;
@@ -28,7 +28,7 @@ pub(crate) struct Ranks {
 
 /// Somebody who comes, until it is dropped.
 pub(crate) struct Newcomer {
-    app: Arc<App>,
+    worker: Arc<Worker>,
     ticket: Option<Arc<Ticket>>,
 }
 
@@ -50,18 +50,19 @@ struct Ticket {
 }
 
 impl Newcomer {
-    pub(crate) fn new(app: Arc<App>) -> Self {
-        app.ranks.coming.fetch_add(1, Ordering::Relaxed);
-        Self { app, ticket: None }
+    /// Comes to `worker`.
+    pub(crate) fn new(worker: Arc<Worker>) -> Self {
+        worker.ranks.coming.fetch_add(1, Ordering::Relaxed);
+        Self { worker, ticket: None }
     }
 
     /// Ready when it may go on. Asked from one task with one waker, as tasks of tokio have.
     pub(crate) fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let Self { app, ticket } = self;
-        if ticket.is_none() && app.ranks.coming.load(Ordering::Relaxed) <= CROWD {
+        let Self { worker, ticket } = self;
+        if ticket.is_none() && worker.ranks.coming.load(Ordering::Relaxed) <= CROWD {
             return Poll::Ready(());
         }
-        app.ranks.poll_turn(cx, ticket)
+        worker.ranks.poll_turn(cx, ticket)
     }
 
     /// Waits until it may go on.
@@ -72,7 +73,7 @@ impl Newcomer {
 
 impl Drop for Newcomer {
     fn drop(&mut self) {
-        self.app.ranks.coming.fetch_sub(1, Ordering::Relaxed);
+        self.worker.ranks.coming.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,8 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tidegate_core::outbox::Handle;
+
+use crate::workers::Served;
 
 /// Every open connection of a server, authenticated or not: those that a drain has to reach.
 #[derive(Debug, Default)]
@@ -17,13 +19,14 @@ struct Seats {
 /// A connection's place in the [`Roster`]. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    roster: Arc<Roster>,
+    /// Who serves it.
+    worker: Served,
     index: u32,
 }
 
 impl Roster {
-    pub(crate) fn enter(self: &Arc<Self>, handle: Handle) -> Seat {
-        let mut seats = self.lock();
+    pub(crate) fn enter(worker: Served, handle: Handle) -> Seat {
+        let mut seats = worker.roster.lock();
         let index = match seats.free.pop() {
             Some(index) => {
                 seats.handles[index as usize] = Some(handle);
@@ -35,7 +38,7 @@ impl Roster {
             }
         };
         drop(seats);
-        Seat { roster: self.clone(), index }
+        Seat { worker, index }
     }
 
     /// All that are open now.
@@ -55,9 +58,16 @@ impl Roster {
     }
 }
 
+impl Seat {
+    /// Who serves it.
+    pub(crate) fn worker(&self) -> &Served {
+        &self.worker
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut seats = self.roster.lock();
+        let mut seats = self.worker.roster.lock();
         let handle = seats.handles[self.index as usize].take();
         seats.free.push(self.index);
         drop(seats);

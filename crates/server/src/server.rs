@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +22,10 @@ use crate::handle::{Handle, Node};
 use crate::http::{Port, Routes};
 use crate::ids::Ids;
 use crate::meters::Meters;
-use crate::ranks::Ranks;
 use crate::settings::Settings;
 use crate::takeover::Takeovers;
 use crate::wheel::{TICK, Wheel};
+use crate::workers::{Served, Threads, Workers};
 
 /// A server that is assembled, and then run.
 ///
@@ -43,6 +44,7 @@ pub struct Server {
     app: Arc<App>,
     fronts: Vec<Front>,
     stop: CancellationToken,
+    threads: Threads,
 }
 
 /// Something that brings connections: runs until the token is cancelled.
@@ -86,6 +88,7 @@ pub struct Builder {
     budget: Arc<Budget>,
     node: Node,
     seed: Option<u64>,
+    threads: Threads,
 }
 
 /// Bytes that all windows of a node hold together, unless said otherwise. 256 MiB.
@@ -108,6 +111,7 @@ impl Server {
             budget: Budget::new(MEMORY_LIMIT),
             node: Node::default(),
             seed: None,
+            threads: Threads::default(),
         }
     }
 
@@ -121,19 +125,16 @@ impl Server {
     ///
     /// Not cancel safe: a server that is dropped while it runs cuts its clients off.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Stopped {
-        let Self { app, fronts, stop } = self;
+        let Self { app, fronts, stop, threads } = self;
         let upkeep = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(until(upkeep.clone(), app.wheel.clone().run()));
-        tasks.spawn(until(upkeep.clone(), {
-            let hub = app.hub.clone();
-            async move { hub.run().await }
-        }));
         tasks.spawn(until(upkeep.clone(), sweep(app.clone())));
-        tasks.spawn(until(upkeep.clone(), {
-            let app = app.clone();
-            async move { app.ranks.run().await }
-        }));
+        for worker in app.workers.all().iter().cloned() {
+            let (hub, ranks, number) = (app.hub.clone(), worker.clone(), worker.number());
+            worker.spawn(&tasks, until(upkeep.clone(), async move { hub.run_worker(number).await }));
+            worker.spawn(&tasks, until(upkeep.clone(), async move { ranks.ranks.run().await }));
+        }
         for front in fronts {
             tasks.spawn(front(app.clone(), stop.clone()));
         }
@@ -145,7 +146,8 @@ impl Server {
         tasks.close();
         tasks.wait().await;
         app.hub.broker().close().await;
-        app.meters.tell();
+        app.tell();
+        drop(threads);
         stopped
     }
 }
@@ -161,6 +163,18 @@ impl Builder {
     pub fn hooks(mut self, hooks: impl Hooks) -> Self {
         self.hooks = Arc::new(hooks);
         self
+    }
+
+    /// Serves connections by so many workers, each with a thread and a runtime of its own, instead of on the runtime
+    /// that runs the server; 0: on that. As many as there are cores, say: then a hot channel's fan-out uses all of them.
+    /// To be said before [`Builder::router`]. What is spawned by hooks and authenticators runs where their connection is.
+    ///
+    /// # Errors
+    /// The system's: it gives no threads.
+    pub fn workers(mut self, count: usize) -> io::Result<Self> {
+        self.threads = Threads::start(count)?;
+        self.fanout = Fanout::for_workers(count);
+        Ok(self)
     }
 
     /// Finds channels by `router`, whose logs wake by the first argument and count in the second.
@@ -260,6 +274,7 @@ impl Builder {
         if protocols.is_empty() {
             protocols.push(Arc::new(Centrifuge::default()));
         }
+        let roster = Arc::default();
         let registry = self.seed.map_or_else(Registry::new, Registry::seeded);
         let app = Arc::new(App {
             hub: Hub::with_registry(router, broker, fanout, budget, registry),
@@ -274,17 +289,16 @@ impl Builder {
             wheel: Wheel::new(tokio::time::Instant::now().into_std()),
             meters: Meters::new(),
             tasks: TaskTracker::new(),
-            ranks: Ranks::default(),
-            floods: connection::Floods::default(),
+            workers: Workers::new(&self.threads, &roster),
             draining: AtomicBool::new(false),
             sessions: Arc::default(),
-            roster: Arc::default(),
+            roster,
             takeovers: Takeovers::default(),
             cut: CancellationToken::new(),
             started: tokio::time::Instant::now().into_std(),
             node: self.node,
         });
-        Server { app, fronts: self.fronts, stop: CancellationToken::new() }
+        Server { app, fronts: self.fronts, stop: CancellationToken::new(), threads: self.threads }
     }
 }
 
@@ -307,7 +321,9 @@ async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationT
         let address = incoming.address().map(|address| address.ip());
         match app.admission.admit(address, crate::time::now()) {
             Ok(permit) => {
-                app.tasks.spawn(greet(app.clone(), incoming, permit));
+                let worker = app.workers.take();
+                let by = worker.worker();
+                by.spawn(&app.tasks, greet(app.clone(), worker, incoming, permit));
             }
             Err(cause) => {
                 app.meters.refused(cause.cause());
@@ -325,16 +341,17 @@ async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationT
 }
 
 /// Shakes hands, and serves.
-async fn greet<I: Incoming>(app: Arc<App>, incoming: I, permit: Permit) {
+async fn greet<I: Incoming>(app: Arc<App>, worker: Served, incoming: I, permit: Permit) {
+    let handshake = async { worker.adopt_incoming(incoming)?.handshake().await };
     let shaken = tokio::select! {
         // Boxed, so that an open connection does not keep room for it.
-        shaken = Box::pin(incoming.handshake()) => shaken,
+        shaken = Box::pin(handshake) => shaken,
         () = app.cut.cancelled() => return,
     };
     match shaken {
         Ok((io, peer)) => {
             let tasks = app.tasks.clone();
-            tasks.spawn(connection::serve(app, io, peer, permit));
+            tasks.spawn(connection::serve(app, worker, io, peer, permit));
         }
         Err(error) => {
             app.meters.refused("handshake");
@@ -407,7 +424,7 @@ async fn sweep(app: Arc<App>) {
         watch_broker(&app, &mut failing).await;
         memory.watch(&app.admission);
         app.hub.sweep(tokio::time::Instant::now().into_std()).await;
-        app.meters.tell();
+        app.tell();
         crate::http::upkeep();
     }
 }

@@ -62,25 +62,39 @@ impl Cores {
 }
 
 /// What clients have received, and who waits for it.
-#[derive(Default)]
 struct Received {
-    count: AtomicU64,
-    /// The publisher sleeps until there are this many.
-    wake_at: AtomicU64,
+    /// By those of each worker, which share no cache line with others.
+    parts: Vec<Part>,
     wake: Notify,
     stop: AtomicBool,
 }
 
+#[derive(Default)]
+#[repr(align(128))]
+struct Part {
+    count: AtomicU64,
+    /// The publisher sleeps until there are this many.
+    wake_at: AtomicU64,
+}
+
+impl Received {
+    fn count(&self) -> u64 {
+        self.parts.iter().map(|part| part.count.load(Ordering::SeqCst)).sum()
+    }
+}
+
 fn with(threads: usize) -> Result<f64, Failure> {
-    let runtime = tidegate_server::runtime().worker_threads(threads).build()?;
+    let runtime = tidegate_server::runtime().worker_threads(1).build()?;
     runtime.block_on(async {
         let (listener, address) = listener(Limits::default());
-        let server = Server::builder(Open).listen(listener).build();
+        let server = Server::builder(Open).workers(threads)?.listen(listener).build();
         let (handle, (stop, stopped)) = (server.handle(), oneshot::channel::<()>());
         let running = tokio::spawn(server.run(async move { drop(stopped.await) }));
-        let received = Arc::new(Received::default());
+        let parts = std::iter::repeat_with(Part::default).take(threads).collect();
+        let received = Arc::new(Received { parts, wake: Notify::new(), stop: AtomicBool::new(false) });
+        let workers = handle.runtimes();
         let mut clients = Vec::new();
-        for _ in 0..SUBSCRIBERS {
+        for i in 0..SUBSCRIBERS {
             let mut client = address.connect()?;
             client.send(HELLO).await?;
             for _ in 0..2 {
@@ -89,14 +103,15 @@ fn with(threads: usize) -> Result<f64, Failure> {
                     return Err(format!("the server refused: {}", String::from_utf8_lossy(&reply)).into());
                 }
             }
-            clients.push(tokio::spawn(read(client, received.clone())));
+            // Connections are dealt to workers in turn; each client runs beside its own.
+            let worker = i as usize % threads;
+            clients.push(workers[worker].spawn(read(client, received.clone(), worker)));
         }
-        let publisher = tokio::spawn(publish(handle, received.clone()));
+        let publisher = workers[0].spawn(publish(handle, received.clone()));
         tokio::time::sleep(WARMUP).await;
-        let (begin, before) = (Instant::now(), received.count.load(Ordering::SeqCst));
+        let (begin, before) = (Instant::now(), received.count());
         tokio::time::sleep(MEASURED).await;
-        let deliveries = (received.count.load(Ordering::SeqCst) - before) as f64;
-        let rate = deliveries / begin.elapsed().as_secs_f64();
+        let rate = (received.count() - before) as f64 / begin.elapsed().as_secs_f64();
         received.stop.store(true, Ordering::SeqCst);
         received.wake.notify_one();
         publisher.await??;
@@ -109,7 +124,7 @@ fn with(threads: usize) -> Result<f64, Failure> {
 }
 
 /// Reads all that comes, and counts it once each time it is woken.
-async fn read(mut client: Client, received: Arc<Received>) {
+async fn read(mut client: Client, received: Arc<Received>, worker: usize) {
     poll_fn(|cx| {
         let mut came = 0;
         let end = loop {
@@ -119,9 +134,10 @@ async fn read(mut client: Client, received: Arc<Received>) {
                 Poll::Pending => break Poll::Pending,
             }
         };
-        let count = received.count.fetch_add(came, Ordering::SeqCst) + came;
-        if count >= received.wake_at.load(Ordering::SeqCst) {
-            received.wake_at.store(u64::MAX, Ordering::SeqCst);
+        let Part { count, wake_at } = &received.parts[worker];
+        let count = count.fetch_add(came, Ordering::SeqCst) + came;
+        if count >= wake_at.load(Ordering::SeqCst) {
+            wake_at.store(u64::MAX, Ordering::SeqCst);
             received.wake.notify_one();
         }
         end
@@ -129,29 +145,34 @@ async fn read(mut client: Client, received: Arc<Received>) {
     .await;
 }
 
-/// Publishes [`AT_ONCE`], waits until all have them, and so on: with a number in flight instead, twice the threads
-/// would deliver sooner and so in smaller writes, and it would be these that are measured.
+/// Publishes [`AT_ONCE`], waits until all have those before, and so on. With a number in flight instead, twice the
+/// threads would deliver sooner and so in smaller writes, and it would be these that are measured; and if it waited for
+/// all to have all, each thread would be idle until the last one is done.
 async fn publish(handle: Handle, received: Arc<Received>) -> Result<(), Failure> {
     let payload = Bytes::from(format!("\"{}\"", "x".repeat(126)));
-    let mut all = 0;
+    let each = AT_ONCE * SUBSCRIBERS / received.parts.len() as u64;
+    let mut before = 0;
     while !received.stop.load(Ordering::SeqCst) {
         for _ in 0..AT_ONCE {
             handle.publish("hot", payload.clone()).await?;
         }
-        all += AT_ONCE * SUBSCRIBERS;
-        while received.count.load(Ordering::SeqCst) < all && !received.stop.load(Ordering::SeqCst) {
-            received.wake_at.store(all, Ordering::SeqCst);
-            if received.count.load(Ordering::SeqCst) < all {
-                received.wake.notified().await;
+        for Part { count, wake_at } in &received.parts {
+            while count.load(Ordering::SeqCst) < before && !received.stop.load(Ordering::SeqCst) {
+                wake_at.store(before, Ordering::SeqCst);
+                if count.load(Ordering::SeqCst) < before {
+                    received.wake.notified().await;
+                }
             }
         }
+        before += each;
     }
     Ok(())
 }
 
 const ROUNDS: usize = 8;
 const HELLO: &str = "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"hot\"}}";
-const SUBSCRIBERS: u64 = 1_000;
+/// As many for each thread, whatever power of two their number is.
+const SUBSCRIBERS: u64 = 1_024;
 const AT_ONCE: u64 = 64;
 const WARMUP: Duration = Duration::from_millis(300);
 const MEASURED: Duration = Duration::from_millis(1_500);

@@ -62,6 +62,11 @@ struct Cli {
     rounds: usize,
 }
 
+/// As the server's binary has it. With glibc's, two threads are at times given the same arena, and wait for each other
+/// at each allocation.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(true) => ExitCode::SUCCESS,

@@ -180,9 +180,10 @@ impl Page<'_> {
             return;
         };
         text.push_str(
-            "\nOne channel's fan-out on the in-memory transport, 1,000 subscribers, 64 publications at once, the clients being read \
-             by the same threads, in thousands of deliveries per second:\n\n\
-             | threads | best round | worst round | more than one thread at best | at worst |\n|--:|--:|--:|--:|--:|\n",
+            "\nOne channel's fan-out on the in-memory transport, 1,024 subscribers, 64 publications at once while the 64 before are \
+             delivered, by so many workers, each of which reads for the clients of its connections, too, in thousands of deliveries \
+             per second:\n\n\
+             | workers | best round | worst round | more than one worker at best | at worst |\n|--:|--:|--:|--:|--:|\n",
         );
         for row in &self.cores.rows {
             let [best, worst] = [row.best, row.worst].map(|deliveries| short(deliveries / 1e3));
@@ -194,8 +195,9 @@ impl Page<'_> {
         let [near, far] = [near, far].map(|distance| distance.0.as_nanos());
         let _ = writeln!(
             text,
-            "\nThreads share the channel's log, and connections move between them: that costs what a cache line takes from core to core. \
-             Before and after these rounds it took {near} to {far} ns; under a virtual machine it changes as cores are moved."
+            "\nA connection stays with its worker, and each worker has a log of the channel; what a publication shares with all of them costs what \
+             a cache line takes from core to core. Before and after these rounds that took {near} to {far} ns; under a virtual machine it \
+             changes as cores are moved."
         );
     }
 

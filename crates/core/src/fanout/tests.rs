@@ -1,12 +1,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use super::{Fanout, MOST, SLICE, WORK};
-use crate::{Budget, Kind, Log, Publication, Reader, Window};
+use crate::router::Interest;
+use crate::{Budget, ExactRouter, Kind, Log, Publication, Reader, Window};
 
 #[derive(Default)]
 struct Rings(AtomicUsize);
@@ -19,7 +20,14 @@ impl Wake for Rings {
 
 /// A log with so many parked subscribers, who ring one bell.
 fn crowd(fanout: &Arc<Fanout>, subscribers: usize) -> (Arc<Log>, Vec<Reader>, Arc<Rings>) {
-    let log = Log::new("news".into(), Window::default(), fanout.clone(), Budget::new(0));
+    crowd_of(0, fanout, subscribers)
+}
+
+/// The same, served by this worker.
+fn crowd_of(worker: usize, fanout: &Arc<Fanout>, subscribers: usize) -> (Arc<Log>, Vec<Reader>, Arc<Rings>) {
+    let interest = Interest { worker, ..Interest::channel("news".into()) };
+    let nobody: Weak<ExactRouter> = Weak::new();
+    let log = Log::of(interest, Window::default(), fanout.clone(), Budget::new(0), nobody);
     let rings = Arc::new(Rings::default());
     let waker = Waker::from(rings.clone());
     let mut cx = Context::from_waker(&waker);
@@ -119,7 +127,7 @@ fn where_others_work_more_are_woken_at_once() {
     let (fanout, mut runner) = running();
     let (log, _readers, rings) = crowd(&fanout, 20 * SLICE);
     let mut woken_after = |things: usize| {
-        fanout.worked(things);
+        fanout.worked(0, things);
         turn(&mut runner);
         rings.0.swap(0, Ordering::Relaxed)
     };
@@ -131,13 +139,13 @@ fn where_others_work_more_are_woken_at_once() {
     assert_eq!(woken_after(WORK * MOST * 2), 11 * SLICE, "all that are left");
     // And a publisher does not leave it to a runner that is late.
     let (log, _readers, rings) = crowd(&fanout, 20 * SLICE);
-    fanout.worked(WORK * (SLICE + 1));
+    fanout.worked(0, WORK * (SLICE + 1));
     publish(&log);
     assert_eq!(rings.0.load(Ordering::Relaxed), SLICE);
     // What is done while there is nobody to wake does not count.
     (0..20).for_each(|_| turn(&mut runner));
     let (log, _readers, rings) = crowd(&fanout, 20 * SLICE);
-    fanout.worked(WORK * 15 * SLICE);
+    fanout.worked(0, WORK * 15 * SLICE);
     publish(&log);
     turn(&mut runner);
     assert_eq!(rings.0.load(Ordering::Relaxed), 2 * SLICE);
@@ -219,4 +227,43 @@ fn a_busy_channel_goes_round_its_subscribers() {
     }
     let twice: Vec<usize> = (0..readers.len()).chain(0..readers.len()).collect();
     assert_eq!(order, twice);
+}
+
+#[test]
+fn a_worker_wakes_its_own_only() {
+    let fanout = Fanout::for_workers(2);
+    assert_eq!(fanout.workers(), 2);
+    let [mut first, mut second]: [Runner; 2] =
+        [0, 1].map(|worker| Box::pin(fanout.clone().run_worker(worker)) as Runner);
+    turn(&mut first);
+    turn(&mut second);
+    let (here, _readers, rings_here) = crowd_of(0, &fanout, 3 * SLICE);
+    let (there, _others, rings_there) = crowd_of(1, &fanout, 3 * SLICE);
+    let rung = || (rings_here.0.load(Ordering::Relaxed), rings_there.0.load(Ordering::Relaxed));
+    publish(&here);
+    // What one has ahead of it leaves the other's allowance as it is.
+    publish(&there);
+    assert_eq!(rung(), (SLICE, SLICE));
+    turn(&mut second);
+    turn(&mut second);
+    assert_eq!(rung(), (SLICE, 3 * SLICE));
+    turn(&mut first);
+    assert_eq!(rung(), (2 * SLICE, 3 * SLICE));
+    drop(second);
+    publish(&there);
+    drop(first);
+    assert_eq!(rung(), (3 * SLICE, 3 * SLICE), "nobody there was parked");
+}
+
+#[test]
+fn one_task_may_wake_for_all_workers() {
+    let fanout = Fanout::for_workers(2);
+    let mut runner: Runner = Box::pin(fanout.clone().run());
+    turn(&mut runner);
+    let (here, _readers, rings_here) = crowd_of(0, &fanout, 2 * SLICE);
+    let (there, _others, rings_there) = crowd_of(1, &fanout, 2 * SLICE);
+    publish(&here);
+    publish(&there);
+    turn(&mut runner);
+    assert_eq!([&rings_here, &rings_there].map(|rings| rings.0.load(Ordering::Relaxed)), [2 * SLICE; 2]);
 }

@@ -27,10 +27,11 @@ fn channel() -> Channel {
 
 impl ExactRouter {
     fn reader(&self, filter: Option<Filter>) -> (Arc<Log>, Reader) {
-        let interest = match filter {
-            None => Interest::channel(channel()),
-            Some(filter) => Interest::filtered(channel(), filter),
-        };
+        self.reader_of(0, filter)
+    }
+
+    fn reader_of(&self, worker: usize, filter: Option<Filter>) -> (Arc<Log>, Reader) {
+        let interest = Interest { channel: channel(), filter, worker };
         let log = self.open(&interest).expect("a log");
         let reader = Reader::new(&log).expect("it has not ended");
         (log, reader)
@@ -177,4 +178,34 @@ fn removing_a_channel_ends_all_its_logs() {
     drop((all, a));
     router.deliver(publication("a"));
     assert_eq!(read(&mut next), "a");
+}
+
+#[test]
+fn each_worker_has_logs_of_its_own() {
+    let router =
+        ExactRouter::with_filters(Box::new(|_| Window::default()), Fanout::for_workers(2), Budget::new(0), 2);
+    let (log, mut of_one) = router.reader_of(1, None);
+    let (other, mut of_none) = router.reader_of(0, None);
+    let (same, mut of_one_too) = router.reader_of(1, None);
+    assert!(Arc::ptr_eq(&log, &same) && !Arc::ptr_eq(&log, &other));
+    assert_eq!((log.worker(), other.worker()), (1, 0));
+    assert_eq!(router.deliver(publication("a")), 2);
+    let (_, mut filters) = router.reader_of(0, Some(filter("b")));
+    let (_, mut filters_there) = router.reader_of(1, Some(filter("b")));
+    assert_eq!(router.deliver(publication("b")), 4);
+    for all in [&mut of_one, &mut of_none, &mut of_one_too] {
+        assert_eq!(read(all), "a b");
+    }
+    assert_eq!((read(&mut filters), read(&mut filters_there)), ("b".into(), "b".into()));
+    // Filters of all workers have one bound, and logs of those who want everything none.
+    let (whole, _over) = router.reader_of(0, Some(filter("c")));
+    assert!(Arc::ptr_eq(&whole, &other));
+    let mut subscribers = 0;
+    router.visit(&mut |_, figures| subscribers += figures.subscribers);
+    assert_eq!(subscribers, 6);
+    drop((of_one, of_one_too));
+    assert_eq!(router.deliver(publication("a")), 1, "one of those who filter wants it no more");
+    assert_eq!(read(&mut of_none), "a");
+    drop((of_none, _over, filters, filters_there));
+    assert!(!router.is_live(&channel()));
 }

@@ -8,7 +8,7 @@ fn at(n: usize) -> Bound {
 fn check(descriptors: usize, http: Bound, expected: (Option<usize>, Option<usize>)) {
     let mut config = Config::default();
     config.http_server.connection_limit = http;
-    let system = System { descriptors: Some(descriptors), memory: None };
+    let system = System { descriptors: Some(descriptors), ..System::default() };
     let capacity = Capacity::of(&config, system);
     assert_eq!((capacity.http.connections, capacity.caps.descriptors), expected, "{descriptors} {http:?}");
     let used = capacity.caps.descriptors.unwrap_or_default() + expected.0.unwrap_or_default();
@@ -45,8 +45,8 @@ fn what_is_configured_is_taken() {
     config.client.connection_rate_limit = NonZero::new(100);
     config.http_server.ip_connection_limit = at(7);
     config.http_server.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
-    let system = System { descriptors: Some(1024), memory: Some(1 << 30) };
-    let Capacity { caps, http, warnings } = Capacity::of(&config, system);
+    let system = System { descriptors: Some(1024), memory: Some(1 << 30), ..System::default() };
+    let Capacity { caps, http, warnings, .. } = Capacity::of(&config, system);
     let memory = Some((1 << 30) / 10 * 9);
     let (total, per_network, per_second) = (Some(900), Some(5), Some(100));
     assert_eq!(caps, Caps { total, descriptors: Some(868), per_network, per_second, memory });
@@ -61,4 +61,21 @@ fn what_is_configured_is_taken() {
     assert_eq!(Capacity::of(&config, system).caps.memory, None);
     config.node.resident_limit = at(5000);
     assert_eq!(Capacity::of(&config, system).caps.memory, Some(5000));
+}
+
+#[test]
+fn there_is_a_worker_for_each_core_where_there_are_several() {
+    let workers = |workers, cores| {
+        let mut config = Config::default();
+        config.node.workers = workers;
+        let system = System { descriptors: Some(1024), cores, ..System::default() };
+        let capacity = Capacity::of(&config, system);
+        (capacity.workers, capacity.caps.descriptors.unwrap() + capacity.http.connections.unwrap())
+    };
+    let places = 1024 - super::RESERVE;
+    assert_eq!(workers(Bound::Derived, Some(8)), (8, places - 8 * super::WORKER));
+    assert_eq!(workers(Bound::Derived, Some(1)), (0, places));
+    assert_eq!(workers(Bound::Derived, None), (0, places));
+    assert_eq!(workers(Bound::Unlimited, Some(8)), (0, places));
+    assert_eq!(workers(at(3), Some(8)), (3, places - 3 * super::WORKER));
 }

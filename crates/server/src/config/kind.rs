@@ -318,6 +318,7 @@ const DERIVED: &[(&str, &str)] = &[
     ("http_server.connection_limit", ""),
     ("http_server.ip_connection_limit", ""),
     ("node.resident_limit", "bytes"),
+    ("node.workers", ""),
 ];
 const LOG_LEVELS: &[&str] = &["none", "trace", "debug", "info", "warn", "error", "fatal"];
 const BACKPRESSURE: &[&str] = &["", "skip_oldest", "skip_latest", "latest_per_key", "end", "disconnect"];

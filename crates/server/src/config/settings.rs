@@ -156,6 +156,8 @@ pub struct Node {
     pub memory_limit: Option<NonZeroUsize>,
     /// Bytes of memory of the process over which newcomers are refused; derived from the memory there is.
     pub resident_limit: Bound,
+    /// Threads that serve connections; derived from the cores there are.
+    pub workers: Bound,
 }
 
 /// `shutdown`: how the node stops.

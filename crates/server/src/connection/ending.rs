@@ -116,7 +116,7 @@ impl<C: Connection> Driver<C> {
         let app = self.app.clone();
         self.coming = None;
         self.end_flood();
-        app.ranks.turn().await;
+        self.seat.worker().ranks.turn().await;
         let now = now();
         let closing = match &self.phase {
             Phase::Closing(_, until) | Phase::Waiting(_, until) => {

@@ -83,7 +83,7 @@ impl<C: Connection> Driver<C> {
                 Ok(false)
             }
             Poll::Ready(Ok(received)) => {
-                self.app.meters.received.add(1);
+                self.seat.worker().tally.received.add(1);
                 self.receive(received, taking, now, turn)?;
                 Ok(true)
             }

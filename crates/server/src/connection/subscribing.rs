@@ -95,6 +95,7 @@ impl<C: Connection> Driver<C> {
         }
         let mut interest = Interest::channel(wanted.channel.clone());
         interest.filter = filter;
+        interest.worker = self.seat.worker().number();
         let lane = loop {
             let Ok(log) = self.app.hub.open_for(&interest) else {
                 return self.not_subscribed(*wanted, ClientError::UNKNOWN_CHANNEL.into(), now);

@@ -84,14 +84,14 @@ impl<C: Connection> Driver<C> {
 
     /// Counts a write of so many bytes, and what it did.
     pub(super) fn count(&mut self, taken: usize, done: Taken) {
-        let meters = &self.app.meters;
-        meters.writes.add(1);
-        meters.bytes_out.add(taken as u64);
+        let tally = &self.seat.worker().tally;
+        tally.writes.add(1);
+        tally.bytes_out.add(taken as u64);
         if done.delivered > 0 {
-            meters.delivered.add(done.delivered);
+            tally.delivered.add(done.delivered);
         }
         if done.missed > 0 {
-            meters.missed(&self.outbox.take_losses());
+            self.app.meters.missed(&self.outbox.take_losses());
         }
     }
 

@@ -100,7 +100,7 @@ pub fn metrics(metrics: Metrics, handle: Handle) -> MethodRouter {
 
 /// Sets the gauges that are counted when somebody asks.
 fn measure(handle: &Handle) {
-    handle.app().meters.tell();
+    handle.app().tell();
     // Counted here and not as they come and go: no end of a connection, a panic's included, can be missed.
     let (mut channels, mut subscriptions, mut behind) = (0usize, 0usize, 0usize);
     handle.hub().router().visit(&mut |_, figures| {

@@ -31,3 +31,4 @@ mod together;
 mod vanishing;
 mod ways;
 mod wire;
+mod workers;
