@@ -26,6 +26,25 @@ pub enum Call {
     Message(Bytes),
     /// Ping the client now: it may be gone without anybody having noticed.
     Probe,
+    /// Nothing: it is dropped when all that was asked for before is done, or the connection has gone.
+    Receipt(Receipt),
+}
+
+/// What a connection drops when it has done what it was asked for: whoever waits for that learns of it by what it holds.
+#[derive(Clone)]
+pub struct Receipt(Arc<dyn Send + Sync>);
+
+impl Receipt {
+    /// A receipt that holds this until all of its clones are dropped.
+    pub fn new(held: impl Send + Sync + 'static) -> Self {
+        Self(Arc::new(held))
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Receipt({})", Arc::strong_count(&self.0))
+    }
 }
 
 /// A server-side subscription.

@@ -194,6 +194,11 @@ impl transport::Connection for Connection {
         FRAMING
     }
 
+    /// It needs no runtime.
+    fn is_movable(&self) -> bool {
+        true
+    }
+
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, ReceiveError>> {
         loop {
             let announced = announced(&self.input).unwrap_or(0);

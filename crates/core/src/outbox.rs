@@ -458,14 +458,18 @@ impl Outbox {
         true
     }
 
-    /// What has happened to a connection that cannot write: like [`Outbox::poll_fill`], but only lets
-    /// pass what needs no room. Health and calls wait until the connection writes again, the latest
-    /// health first.
+    /// What has happened to a connection that cannot write: like [`Outbox::poll_fill`], but health waits until it
+    /// writes again, which is then the latest. Calls do not, unless they are [held](Outbox::hold_calls).
     pub fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        match self.collect(cx, Open::Closing) {
+        match self.collect(cx, if self.calls_held { Open::Closing } else { Open::Calls }) {
             Some(event) => Poll::Ready(event),
             None => Poll::Pending,
         }
+    }
+
+    /// Whether a subscription has something to read.
+    pub fn is_behind(&self, lane: Lane) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.cursor.log().head() != lane.cursor.position())
     }
 
     /// Publications that the subscriptions have yet to read: what a connection that ends now has missed.

@@ -25,6 +25,23 @@ pub trait Connection: Send + Unpin + 'static {
     /// How messages are marked in what is written.
     fn framing(&self) -> Framing;
 
+    /// Whether it can go on on another runtime than that on which it was made, once it is [adopted](Self::adopt) there. One
+    /// whose other end is a task of the first cannot, or had better not.
+    fn is_movable(&self) -> bool {
+        false
+    }
+
+    /// The same connection, which from now on hears from the runtime that this is called on.
+    ///
+    /// # Errors
+    /// The system's; the connection is gone.
+    fn adopt(self) -> io::Result<Self>
+    where
+        Self: Sized,
+    {
+        Ok(self)
+    }
+
     /// Says whether the messages written are binary, where the transport makes a difference: a WebSocket's
     /// frames are then of that kind.
     fn set_binary(&mut self, binary: bool) {
@@ -285,18 +302,6 @@ pub trait Incoming: Send + 'static {
 
     /// Where it comes from.
     fn address(&self) -> Option<SocketAddr>;
-
-    /// Makes the runtime on which it is called the one that it lives on from now on: it was accepted on another one. A
-    /// transport that registers with none, or that does so in the handshake, has nothing to do.
-    ///
-    /// # Errors
-    /// The system's: it cannot be served.
-    fn adopt(self) -> io::Result<Self>
-    where
-        Self: Sized,
-    {
-        Ok(self)
-    }
 
     /// Performs the handshake, within the transport's own time-out.
     fn handshake(self) -> impl Future<Output = io::Result<(Self::Connection, Peer)>> + Send;

@@ -446,7 +446,8 @@ impl Session for CentrifugeSession {
             },
             Push::Publication(channel, publication) => {
                 let publication = convert::publication(publication);
-                return self.encoding.publication_push(channel.as_str(), &publication).ok();
+                let encoded = self.encoding.publication_push(channel.as_str(), &publication).ok()?;
+                return Some(if self.unidirectional { bare(&encoded) } else { encoded });
             }
             Push::Disconnect(why) if self.disconnect_push => {
                 // Whether to connect again is told by the code alone, as v6 has it.

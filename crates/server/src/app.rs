@@ -3,10 +3,14 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tidegate_core::broker::{PublishOptions, Published};
-use tidegate_core::{Admission, Authenticator, Channel, Hooks, Hub, Protocol, Publication, Room, outbox};
+use tidegate_core::transport::{Connection, Peer};
+use tidegate_core::{
+    Admission, Authenticator, Channel, Hooks, Hub, Permit, Protocol, Publication, Room, outbox,
+};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::connection;
 use crate::handle::{Node, PublishError};
 use crate::http::Sessions;
 use crate::ids::Ids;
@@ -66,6 +70,22 @@ impl App {
         self.authenticator.load().as_ref().clone()
     }
 
+    /// Serves a connection in a task of its own, wherever its worker is.
+    pub(crate) fn serve(self: &Arc<Self>, io: impl Connection, peer: Peer, permit: Permit) {
+        let (app, worker) = (self.clone(), self.workers.take(io.is_movable()));
+        if !worker.has_runtime() {
+            self.tasks.spawn(connection::serve(app, worker, io, peer, permit));
+            return;
+        }
+        let by = worker.worker();
+        by.spawn(&self.tasks, async move {
+            match io.adopt() {
+                Ok(io) => drop(app.tasks.clone().spawn(connection::serve(app, worker, io, peer, permit))),
+                Err(error) => tracing::warn!(%error, "a connection is dropped"),
+            }
+        });
+    }
+
     /// Publishes, as `options` say; waits for room first, where they say so.
     pub(crate) async fn publish(
         &self,
@@ -107,7 +127,7 @@ impl App {
 
     /// Tells the recorder of metrics what was counted since the last time.
     pub(crate) fn tell(&self) {
-        self.workers.all().iter().for_each(|worker| self.meters.tell(&worker.tally));
+        self.workers.all().for_each(|worker| self.meters.tell(&worker.tally));
     }
 
     pub(crate) fn is_draining(&self) -> bool {

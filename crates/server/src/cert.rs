@@ -1,8 +1,8 @@
 //! Certificates for development: short-lived, so that browsers take them by their hash.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -70,7 +70,7 @@ pub(crate) fn run(cert: &Cert) -> ExitCode {
     match write(cert) {
         Ok(made) => {
             let (certificate, key) = (cert.cert.display(), cert.key.display());
-            println!(
+            crate::say(format_args!(
                 "certificate  {certificate} (ECDSA P-256, valid for 13 days)\n\
                  key          {key}\n\
                  SHA-256      {base64}\n             {hex}\n\n\
@@ -83,7 +83,7 @@ pub(crate) fn run(cert: &Cert) -> ExitCode {
                  value: Uint8Array.from(atob('{base64}'), c => c.charCodeAt(0)),\n  }}] }})",
                 base64 = made.hash_base64(),
                 hex = made.hash_hex(),
-            );
+            ));
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -95,26 +95,52 @@ pub(crate) fn run(cert: &Cert) -> ExitCode {
 
 fn write(cert: &Cert) -> Result<Made, Failure> {
     let made = make(&cert.names)?;
-    file(&cert.key, &made.key, cert.force, 0o600)?;
-    file(&cert.cert, &made.certificate, cert.force, 0o644)?;
+    let (certificate, key) = (&cert.cert, &cert.key);
+    if let Some(there) = [certificate, key].into_iter().find(|path| path.exists() && !cert.force) {
+        return Err(format!("{} exists; --force replaces it", there.display()).into());
+    }
+    // Both or none: a key beside another's certificate is of no use.
+    let certificate = file(certificate, &made.certificate, 0o644)?;
+    let key = file(key, &made.key, 0o600)?;
+    certificate.put()?;
+    key.put()?;
     Ok(made)
 }
 
-/// Writes a file that others may read as `mode` says.
-fn file(path: &Path, text: &str, force: bool, mode: u32) -> Result<(), Failure> {
+/// A file that was written beside where it is to be.
+struct Written<'p> {
+    beside: PathBuf,
+    path: &'p Path,
+}
+
+impl Written<'_> {
+    /// Puts it where it is to be, in place of what stands there.
+    fn put(self) -> Result<(), Failure> {
+        Ok(fs::rename(&self.beside, self.path).map_err(|error| unwritten(self.path, &error))?)
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        // It is not there any more, where all went well.
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
+fn unwritten(path: &Path, error: &std::io::Error) -> String {
+    format!("{} cannot be written: {error}", path.display())
+}
+
+/// Writes a file that others may read as `mode` says, to be put in its place.
+fn file<'p>(path: &'p Path, text: &str, mode: u32) -> Result<Written<'p>, Failure> {
     use std::os::unix::fs::OpenOptionsExt;
-    let mut options = OpenOptions::new();
-    options.write(true).mode(mode);
-    if force {
-        options.create(true).truncate(true)
-    } else {
-        options.create_new(true)
-    };
-    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => format!("{} exists; --force replaces it", path.display()).into(),
-        _ => format!("{} cannot be written: {error}", path.display()).into(),
-    })
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let written = Written { beside: beside.into(), path };
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&written.beside);
+    let done = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    done.map_err(|error| unwritten(path, &error))?;
+    Ok(written)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! Order: flags, environment, `WS_MAX_CLIENTS`, file, default.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -127,10 +128,17 @@ fn merge(file: Option<(&Path, Map<String, Value>)>, sources: &Sources) -> Result
     Ok(Loaded { config, warnings: layers.warnings, values })
 }
 
-/// Checks a file alone, and returns its warnings.
+/// The environment, but for variables that are no text: none of those is meant for the configuration.
+pub fn environment<C: FromIterator<(String, String)>>() -> C {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// Loads a file alone.
 ///
 /// # Errors
 /// As [`load`].
-pub fn check(file: &Path) -> Result<Vec<String>, ConfigErrors> {
-    load(&Sources { file: Some(file.to_owned()), ..Sources::default() }).map(|loaded| loaded.warnings)
+pub fn load_file(file: &Path) -> Result<Loaded, ConfigErrors> {
+    load(&Sources { file: Some(file.to_owned()), ..Sources::default() })
 }

@@ -108,8 +108,8 @@ struct Driver<C> {
     announced: bool,
     /// The connect reply has been written.
     welcomed: bool,
-    /// The work being done is to tell the application so: it is not cancelled.
-    greeting: bool,
+    /// What the work being done is for.
+    errand: Errand,
     /// Something of the connection's own has panicked: it is being closed.
     panicked: bool,
     /// The node's health, as the client knows it.
@@ -124,15 +124,15 @@ struct Driver<C> {
     /// What has come while a request was being done.
     ahead: Option<Box<Ahead>>,
     /// The request being done, a step at a time.
-    work: Option<Pin<Box<dyn Future<Output = Step> + Send>>>,
+    work: Option<Work>,
     /// What the application asks for next; the rest waits with the outbox.
-    call: Option<Box<Call>>,
+    call: Option<Box<Asked>>,
     /// What is to be told to others, in order, while the client goes on.
     chores: SlimQueue<Chore>,
     io: C,
     session: Box<dyn Session>,
-    /// A request that waits until the replies before it are on their way.
-    held: Option<Box<Request>>,
+    /// What waits before the work can be another.
+    held: Option<Box<Waiting>>,
     client: Option<Arc<Client>>,
     registration: Option<Registration>,
     subscriptions: Subscriptions,
@@ -151,6 +151,35 @@ struct Coming {
     peer: Option<Box<Peer>>,
 }
 
+/// What is being done, up to what comes of it.
+type Work = Pin<Box<dyn Future<Output = Step> + Send>>;
+
+/// What a piece of work is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errand {
+    /// Something that others wait for.
+    Request,
+    /// A request that changes nothing of the connection: what the application asks for goes beside it.
+    Aside,
+    /// To tell the application that the client has connected: it is not cancelled.
+    Greeting,
+}
+
+/// What waits for its turn.
+enum Waiting {
+    /// A request, until the replies before it are on their way.
+    Request(Request),
+    /// A request that is being done [aside](Errand::Aside), until what the application asks for is done.
+    Work(Work),
+}
+
+/// What the application asks for.
+struct Asked {
+    call: Call,
+    /// Until when it waits for what is to go before it.
+    until: Option<Instant>,
+}
+
 /// Something that is to be told to others.
 type Chore = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -162,6 +191,8 @@ enum Phase {
     Linger(Instant),
     /// It takes no more requests, and is written to until everything is read.
     Draining(Box<Disconnect>),
+    /// It takes nothing more, and is written to until everything is read, or for so long.
+    Parting(Box<Disconnect>, Instant),
     /// Its last words are being written.
     Closing(Box<Disconnect>, Instant),
     /// They are out; the client may close now.
@@ -198,7 +229,7 @@ impl<C: Connection> Driver<C> {
             client: None,
             registration: None,
             announced: false,
-            greeting: false,
+            errand: Errand::Request,
             welcomed: false,
             health: Health::Serving,
             panicked: false,
@@ -326,6 +357,9 @@ impl<C: Connection> Driver<C> {
             self.resting = !read;
             return Ok(read);
         }
+        if self.work.is_none() && self.begin_waiting(now) {
+            return Ok(true);
+        }
         // No request is begun while there is work: it would take the work's place.
         let action = match self.phase {
             Phase::Live | Phase::Draining(_) if self.takes_requests() => self.session.next(now),
@@ -334,13 +368,6 @@ impl<C: Connection> Driver<C> {
         };
         if let Some(action) = action {
             self.act(action, now);
-            return Ok(true);
-        }
-        if self.work.is_none()
-            && !self.outbox.holds_replies()
-            && let Some(request) = self.held.take()
-        {
-            self.request(*request, now);
             return Ok(true);
         }
         if let Some(chore) = self.chores.front_mut() {
@@ -364,19 +391,23 @@ impl<C: Connection> Driver<C> {
             match caught(|| work.as_mut().poll(cx)) {
                 Ok(Poll::Pending) => {}
                 Ok(Poll::Ready(step)) => {
-                    self.work = None;
+                    (self.work, self.errand) = (None, Errand::Request);
                     self.step(step, now);
                     return Ok(true);
                 }
                 Err(panic) => {
                     tracing::error!(client = self.id(), %panic, "closing: a request has panicked");
-                    (self.work, self.greeting) = (None, false);
+                    (self.work, self.errand) = (None, Errand::Request);
                     self.close(INTERNAL, now);
                     return Ok(true);
                 }
             }
-        } else if let Some(call) = self.call.take() {
-            self.call(*call, now);
+        }
+        if (self.work.is_none() || self.errand == Errand::Aside)
+            && self.call_is_due(now)
+            && let Some(asked) = self.call.take()
+        {
+            self.call(asked.call, now);
             return Ok(true);
         }
         let read = self.poll_read(cx, now, turn)?;
@@ -404,7 +435,9 @@ impl<C: Connection> Driver<C> {
     /// Does what a session wants.
     fn act(&mut self, action: Action, now: Instant) {
         match action {
-            Action::Request(request) if self.is_to_wait(&request) => self.held = Some(Box::new(request)),
+            Action::Request(request) if self.is_to_wait(&request) => {
+                self.held = Some(Box::new(Waiting::Request(request)));
+            }
             Action::Request(request) => self.request(request, now),
             Action::Send(message, after) => {
                 let lane = after.and_then(|channel| self.subscriptions.lane(&channel));
@@ -415,7 +448,7 @@ impl<C: Connection> Driver<C> {
                     self.outbox.framed(ping);
                 }
             }
-            Action::Close(why) => self.close(why, now),
+            Action::Close(why) => self.part(why, now),
             Action::Refuse(code, why) => {
                 self.io.refused(code);
                 self.close(why, now);
@@ -447,14 +480,14 @@ impl<C: Connection> Driver<C> {
                 }
                 self.phase = Phase::Draining(Box::new(why));
             }
-            Event::Close(why) => self.close(why, now),
+            Event::Close(why) => self.part(why, now),
             Event::Inquiry(inquiry) => inquiry.answer(self.report(now)),
             // Nothing follows the last words.
-            Event::Health(_) | Event::Call(_) if self.is_closing() => {}
+            Event::Health(_) | Event::Call(_) if self.is_leaving() => {}
             Event::Ended(..) if self.is_closing() => self.app.meters.missed(&self.outbox.take_losses()),
             // Until then the connect reply is to tell it.
             Event::Health(_) if self.announced => self.tell_health(),
-            Event::Call(call) => self.call = Some(Box::new(call)),
+            Event::Call(call) => self.call = Some(Box::new(Asked { call, until: None })),
             Event::Ended(lane, end) => self.ended(lane, &end, now),
             _ => {}
         }
@@ -487,6 +520,10 @@ impl<C: Connection> Driver<C> {
                     *until = later;
                 }
             }
+            Phase::Parting(why, until) if *until <= now => {
+                let why = (**why).clone();
+                self.close(why, now);
+            }
             Phase::Closing(why, until) | Phase::Waiting(why, until) if *until <= now => {
                 return Poll::Ready((**why).clone());
             }
@@ -509,12 +546,16 @@ impl<C: Connection> Driver<C> {
     /// Sets the timer to the next deadline, if it would ring too late.
     fn arm(&mut self, cx: &mut Context<'_>) {
         let phase = match &self.phase {
-            Phase::Linger(until) | Phase::Closing(_, until) | Phase::Waiting(_, until) => Some(*until),
+            Phase::Linger(until)
+            | Phase::Parting(_, until)
+            | Phase::Closing(_, until)
+            | Phase::Waiting(_, until) => Some(*until),
             Phase::Live => self.session.deadline(),
             Phase::Draining(_) => None,
         };
+        let call = self.call.as_ref().and_then(|asked| asked.until);
         let deadlines =
-            [phase, self.stall_deadline(), self.reading_deadline(), self.expires(), self.upkeep_at()];
+            [phase, call, self.stall_deadline(), self.reading_deadline(), self.expires(), self.upkeep_at()];
         if let Some(next) = deadlines.into_iter().flatten().min()
             && self.armed.is_none_or(|armed| next < armed)
         {
@@ -526,7 +567,10 @@ impl<C: Connection> Driver<C> {
     /// The reason of a connection that is gone: what it was being closed for, if it was.
     fn reason(&self, otherwise: Disconnect) -> Disconnect {
         match &self.phase {
-            Phase::Draining(why) | Phase::Closing(why, _) | Phase::Waiting(why, _) => (**why).clone(),
+            Phase::Draining(why)
+            | Phase::Parting(why, _)
+            | Phase::Closing(why, _)
+            | Phase::Waiting(why, _) => (**why).clone(),
             Phase::Live | Phase::Linger(_) => otherwise,
         }
     }

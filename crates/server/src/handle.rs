@@ -1,24 +1,26 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_core::broker::{BrokerError, PublishOptions, Published};
-use tidegate_core::call::{Call, RefreshCall, SubscribeCall};
+use tidegate_core::call::{Call, Receipt, RefreshCall, SubscribeCall};
+use tidegate_core::outbox::{CALLS, NotTaken};
 use tidegate_core::registry::Member;
 use tidegate_core::transport::{Connection, Peer};
 use tidegate_core::{
     Authenticator, Caps, Channel, ClientError, Disconnect, Figures, Health, Hub, NotAdmitted, Permit,
     Publication,
 };
+use tokio::sync::mpsc;
 
 use crate::app::App;
-use crate::connection;
 use crate::server::Shutdown;
 use crate::settings::Settings;
 
 /// What an application does with a running server: publish, and reach its clients.
 ///
 /// Cheap to clone. Calls to clients are noted and done by the clients' own tasks: none of these waits for a
-/// client.
+/// client but [`Handle::settled`].
 #[derive(Clone, Debug)]
 pub struct Handle {
     app: Arc<App>,
@@ -82,6 +84,20 @@ pub enum PublishError {
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
+
+/// How many clients were asked for something.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) asked: usize,
+    /// Those that were not: they have as many calls waiting as they may.
+    pub(crate) full: usize,
+}
+
+/// What those are told whom the application unsubscribes without saying why.
+pub(crate) const UNSUBSCRIBED: Disconnect = Disconnect::new(2000, "server unsubscribe");
+
+/// How long somebody waits for what clients were asked for. A second: as long as a backend is waited for by default.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// What a publisher is told who has waited for room in vain.
 pub(crate) fn no_room(error: &PublishError) -> ClientError {
@@ -159,13 +175,13 @@ impl Handle {
     /// Subscribes clients to a channel. Returns how many were asked to.
     pub fn subscribe(&self, target: &Target, call: SubscribeCall) -> usize {
         let call = Arc::new(call);
-        self.call(target, || Call::Subscribe(call.clone()))
+        self.ask(target, || Call::Subscribe(call.clone())).asked
     }
 
     /// Ends clients' subscriptions of a channel; `None` tells them code 2000. Returns how many were asked to.
     pub fn unsubscribe(&self, target: &Target, channel: &Channel, why: Option<Disconnect>) -> usize {
-        let why = why.unwrap_or(Disconnect::new(2000, "server unsubscribe"));
-        self.call(target, || Call::Unsubscribe { channel: channel.clone(), why: why.clone() })
+        let why = why.unwrap_or(UNSUBSCRIBED);
+        self.ask(target, || Call::Unsubscribe { channel: channel.clone(), why: why.clone() }).asked
     }
 
     /// Closes clients' connections; `None` tells them code 3503. Returns how many were asked to.
@@ -178,13 +194,13 @@ impl Handle {
     /// Changes until when clients' connections may live. Returns how many were asked to.
     pub fn refresh(&self, target: &Target, call: RefreshCall) -> usize {
         let call = Arc::new(call);
-        self.call(target, || Call::Refresh(call.clone()))
+        self.ask(target, || Call::Refresh(call.clone())).asked
     }
 
     /// Sends clients a message that belongs to no channel. Returns how many are to get it.
     pub fn send(&self, target: &Target, data: impl Into<Bytes>) -> usize {
         let data = data.into();
-        self.call(target, || Call::Message(data.clone()))
+        self.ask(target, || Call::Message(data.clone())).asked
     }
 
     /// Deletes a channel: ends all of its subscriptions, under live connections. Clients are told code 2000,
@@ -267,18 +283,28 @@ impl Handle {
         self.app.admission.limit(caps);
     }
 
+    /// Waits until clients have done what they were asked for: until they are subscribed, or are not any more, and others
+    /// see it so. For a second at most: one that is being asked by a slow backend, or whose socket takes nothing, does it
+    /// later.
+    ///
+    /// Cancel safe: it only waits.
+    pub async fn settled(&self, target: &Target) {
+        let (held, mut dropped) = mpsc::channel::<()>(1);
+        let receipt = Receipt::new(held);
+        self.ask(target, || Call::Receipt(receipt.clone()));
+        drop(receipt);
+        let _ = tokio::time::timeout(SETTLED, dropped.recv()).await;
+    }
+
     /// The runtimes of the server's [workers](crate::Builder::workers), where it has any. What is spawned there runs
     /// beside the connections of that worker: a client in memory, say, on the same core as its connection.
     pub fn runtimes(&self) -> Vec<tokio::runtime::Handle> {
         self.app.workers.runtimes().cloned().collect()
     }
 
-    /// Serves a connection that does not come by one of the server's own listeners, in a task of its own: by the worker
-    /// on whose runtime this is called, or that which has the fewest.
+    /// Serves a connection that does not come by one of the server's own listeners, in a task of its own.
     pub fn serve(&self, io: impl Connection, peer: Peer, permit: Permit) {
-        let worker = self.app.workers.take_here();
-        let by = worker.worker();
-        by.spawn(&self.app.tasks, connection::serve(self.app.clone(), worker, io, peer, permit));
+        self.app.serve(io, peer, permit);
     }
 
     /// Holds connections to these bounds from now on. What a connection or a subscription was given when it
@@ -304,16 +330,21 @@ impl Handle {
         self.app.authenticator.store(Arc::new(Arc::new(authenticator)));
     }
 
-    fn call(&self, target: &Target, call: impl Fn() -> Call) -> usize {
-        let members = self.members(target);
-        let taken = |member: &&Member| match member.handle.call(call()) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(client = %member.client.id, %error, "call not taken");
-                false
+    /// Asks clients for something.
+    pub(crate) fn ask(&self, target: &Target, call: impl Fn() -> Call) -> Asked {
+        let mut asked = Asked::default();
+        for member in self.members(target) {
+            match member.handle.call(call()) {
+                Ok(()) => asked.asked += 1,
+                Err(NotTaken::Full) => {
+                    asked.full += 1;
+                    tracing::info!(client = %member.client.id, "a call is not taken: {CALLS} wait already");
+                }
+                // It is not there any more: nobody to ask.
+                Err(_) => {}
             }
-        };
-        members.iter().filter(taken).count()
+        }
+        asked
     }
 
     /// Whether there is anybody of these.

@@ -67,13 +67,22 @@ impl Log {
     }
 }
 
-/// What is logged: `log.level`, and what the variable `RUST_LOG` says otherwise.
+/// The library that speaks HTTP/3. It logs whatever a client sends that it does not know, a line for two bytes, and at
+/// `debug` headers and queries, which hold tokens. What matters to operators of its failures the server says itself.
+const HTTP3: &str = "web_transport_quinn";
+
+/// What is logged: `log.level`, and what the variable `RUST_LOG` says otherwise; of HTTP/3's
+/// library nothing, unless that variable names it.
 ///
 /// # Errors
 /// `RUST_LOG` is wrong.
 pub(crate) fn filter(options: &config::Log) -> Result<EnvFilter, Failure> {
     let filter = EnvFilter::builder().with_default_directive(options.level.directive().parse()?).from_env();
-    Ok(filter.map_err(|error| format!("RUST_LOG: {error}"))?)
+    let filter = filter.map_err(|error| format!("RUST_LOG: {error}"))?;
+    if filter.to_string().contains(HTTP3) {
+        return Ok(filter);
+    }
+    Ok(filter.add_directive(format!("{HTTP3}=off").parse()?))
 }
 
 fn open(path: &Path) -> Result<File, Failure> {

@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Command::Config(Config::New { file }) | Command::NewConfig(cli::File { config: file }) => {
             match fresh::write(&file) {
                 Ok(()) => {
-                    println!("{}: made, with secrets that nobody else has", file.display());
+                    say(format_args!("{}: made, with secrets that nobody else has", file.display()));
                     ExitCode::SUCCESS
                 }
                 Err(error) => fail(&error),
@@ -64,23 +64,31 @@ fn main() -> ExitCode {
         Command::DefaultConfig => print_default(Form::Json),
         Command::DefaultEnvironment => print_default(Form::Env),
         Command::Version => {
-            println!("tidegate {}", env!("BUILT_FROM"));
+            say(format_args!("tidegate {}", env!("BUILT_FROM")));
             ExitCode::SUCCESS
         }
     }
 }
 
+/// Says what is wrong with a file, or would be at a start.
 fn check(file: &Path) -> ExitCode {
-    match config::check(file) {
-        Ok(warnings) => {
-            for warning in &warnings {
-                println!("warning: {warning}");
-            }
-            println!("{}: good, {} warnings", file.display(), warnings.len());
-            ExitCode::SUCCESS
-        }
-        Err(errors) => fail(&errors),
+    let loaded = match config::load_file(file) {
+        Ok(loaded) => loaded,
+        Err(errors) => return fail(&errors),
+    };
+    if let Err(error) = node::examine(&loaded.config) {
+        return fail(&*error);
     }
+    for warning in &loaded.warnings {
+        say(format_args!("warning: {warning}"));
+    }
+    say(format_args!("{}: good, {} warnings", file.display(), loaded.warnings.len()));
+    ExitCode::SUCCESS
+}
+
+/// Prints a line. Nobody reads it, as behind `| head`: that is no failure.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn print_default(form: Form) -> ExitCode {
@@ -110,8 +118,7 @@ fn run(serve: &Serve, mut flags: Vec<(String, String)>) -> ExitCode {
     for (key, value) in [("http_server.port", &serve.port), ("http_server.address", &serve.address)] {
         flags.extend(value.clone().map(|value| (key.to_owned(), value)));
     }
-    let sources =
-        config::Sources { file: serve.config.clone(), environment: std::env::vars().collect(), flags };
+    let sources = config::Sources { file: serve.config.clone(), environment: config::environment(), flags };
     let loaded = match config::load(&sources) {
         Ok(loaded) => loaded,
         Err(errors) => return fail(&errors),

@@ -12,6 +12,7 @@ use axum::Router;
 use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, TagsFilter, Values};
 use tidegate_server::core::{Client, ExactRouter, Hooks, Lag, Refusal, filter};
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
+use tidegate_server::transport_ws::Origins;
 use tidegate_server::{
     Bytes, Capacity, Handle, Rules, Server, Settings, Shutdown, System, Takeover, admin, api, http, page,
 };
@@ -139,6 +140,26 @@ impl Hooks for Current {
     async fn rpc(&self, client: &Client, method: &str, data: Bytes) -> Result<Bytes, Refusal> {
         self.0.load_full().rpc(client, method, data).await
     }
+}
+
+/// Makes everything of a configuration that can fail, but for opening ports and files of its own.
+///
+/// # Errors
+/// What a start would fail of.
+pub(crate) fn examine(config: &Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        crate::log::filter(&config.log)?;
+        let rules = Arc::new(Rules::new(config)?);
+        Origins::parse(&config.client.allowed_origins)?;
+        quic::certificate(config, false)?;
+        let handle = Server::builder(rules.clone()).build().handle();
+        let (metrics, desk) = (http::Metrics::install()?, admin::Desk::default());
+        for side in ports::examine(config)? {
+            drop(routes(config, side, rules.clone(), metrics.clone(), handle.clone(), &desk)?);
+        }
+        Ok(())
+    })
 }
 
 /// What a port answers.

@@ -94,19 +94,33 @@ impl Section {
 /// # Errors
 /// An address that does not exist or is taken, or a certificate that cannot be used.
 pub(crate) fn open(config: &Config) -> Result<Vec<Front>, Failure> {
+    places(config).into_iter().map(|(side, address, port)| front(config, side, address, port)).collect()
+}
+
+/// The ports that the configuration asks for, the public one first: for whom, at which address, and their numbers.
+fn places(config: &Config) -> Vec<(Side, &str, u16)> {
     let server = &config.http_server;
     let internal_address =
         if server.internal_address.is_empty() { &server.address } else { &server.internal_address };
     // Port 0 is another one each time.
     let other_port = server.internal_port.is_some_and(|port| port != server.port || port == 0);
     if !other_port && *internal_address == server.address {
-        return Ok(vec![front(config, Side::Only, &server.address, server.port)?]);
+        return vec![(Side::Only, &server.address, server.port)];
     }
     let internal_port = server.internal_port.unwrap_or(server.port);
-    Ok(vec![
-        front(config, Side::Public, &server.address, server.port)?,
-        front(config, Side::Internal, internal_address, internal_port)?,
-    ])
+    vec![(Side::Public, &server.address, server.port), (Side::Internal, internal_address, internal_port)]
+}
+
+/// The ports that the configuration asks for, without opening them: for whom they are.
+///
+/// # Errors
+/// A certificate of one of them cannot be used.
+pub(crate) fn examine(config: &Config) -> Result<Vec<Side>, Failure> {
+    let side = |(side, ..): (Side, &str, u16)| {
+        Section::of(config, side).map(|section| section.certificate(config)).transpose()?;
+        Ok(side)
+    };
+    places(config).into_iter().map(side).collect()
 }
 
 fn front(config: &Config, side: Side, name: &str, port: u16) -> Result<Front, Failure> {

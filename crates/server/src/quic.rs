@@ -34,32 +34,8 @@ pub(crate) struct Face {
 /// # Errors
 /// An address that does not exist or is taken, a certificate that cannot be used, or none.
 pub(crate) fn open(config: &Config, public: SocketAddr, dev: bool) -> Result<Option<Udp>, Failure> {
+    let Some((section, certificate)) = certificate(config, dev)? else { return Ok(None) };
     let quic = &config.quic;
-    let switch = match (quic.enabled, config.webtransport.enabled) {
-        (true, _) => "quic.enabled",
-        (false, true) => "webtransport.enabled",
-        (false, false) => return Ok(None),
-    };
-    let section = match () {
-        () if quic.tls.enabled => Some(Section::Quic),
-        () if config.http_server.tls.enabled => Some(Section::Public),
-        () => None,
-    };
-    let certificate = match section {
-        Some(section) => section.certificate(config)?,
-        None if dev => {
-            let made = cert::make(&[])?;
-            tracing::info!(sha256 = made.hash_base64(), "a certificate for development was made");
-            Certificate::read("the certificate for development", &made.tls())?
-        }
-        None => {
-            return Err(format!(
-                "{switch} is true; expected a certificate, too, in http_server.tls or quic.tls: QUIC is always \
-                 encrypted. For development, `tidegate cert` makes one, and --dev does without"
-            )
-            .into());
-        }
-    };
     let origins = Arc::new(ArcSwap::from_pointee(Origins::parse(&config.client.allowed_origins)?));
     let webtransport = config.webtransport.enabled.then(|| {
         let origins = origins.clone();
@@ -96,6 +72,44 @@ pub(crate) fn open(config: &Config, public: SocketAddr, dev: bool) -> Result<Opt
     let address = listener.local_address()?;
     let certificate = http::Tls::new(certificate);
     Ok(Some(Udp { listener, address, face: Face { section, certificate, renewal, origins } }))
+}
+
+/// The certificate of the port, if the configuration asks for the port, and the section that has it; `None`: it was made for
+/// development.
+///
+/// # Errors
+/// It cannot be used, or there is none.
+pub(crate) fn certificate(
+    config: &Config,
+    dev: bool,
+) -> Result<Option<(Option<Section>, Certificate)>, Failure> {
+    let quic = &config.quic;
+    let switch = match (quic.enabled, config.webtransport.enabled) {
+        (true, _) => "quic.enabled",
+        (false, true) => "webtransport.enabled",
+        (false, false) => return Ok(None),
+    };
+    let section = match () {
+        () if quic.tls.enabled => Some(Section::Quic),
+        () if config.http_server.tls.enabled => Some(Section::Public),
+        () => None,
+    };
+    let certificate = match section {
+        Some(section) => section.certificate(config)?,
+        None if dev => {
+            let made = cert::make(&[])?;
+            tracing::info!(sha256 = made.hash_base64(), "a certificate for development was made");
+            Certificate::read("the certificate for development", &made.tls())?
+        }
+        None => {
+            return Err(format!(
+                "{switch} is true; expected a certificate, too, in http_server.tls or quic.tls: QUIC is always \
+                 encrypted. For development, `tidegate cert` makes one, and --dev does without"
+            )
+            .into());
+        }
+    };
+    Ok(Some((section, certificate)))
 }
 
 impl Face {

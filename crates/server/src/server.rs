@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::connection;
 use crate::handle::{Handle, Node};
 use crate::http::{Port, Routes};
 use crate::ids::Ids;
@@ -25,7 +24,7 @@ use crate::meters::Meters;
 use crate::settings::Settings;
 use crate::takeover::Takeovers;
 use crate::wheel::{TICK, Wheel};
-use crate::workers::{Served, Threads, Workers};
+use crate::workers::{Threads, Workers};
 
 /// A server that is assembled, and then run.
 ///
@@ -130,10 +129,10 @@ impl Server {
         let tasks = TaskTracker::new();
         tasks.spawn(until(upkeep.clone(), app.wheel.clone().run()));
         tasks.spawn(until(upkeep.clone(), sweep(app.clone())));
-        for worker in app.workers.all().iter().cloned() {
-            let (hub, ranks, number) = (app.hub.clone(), worker.clone(), worker.number());
+        for worker in app.workers.all() {
+            let (hub, calling, number) = (app.hub.clone(), worker.clone(), worker.number());
             worker.spawn(&tasks, until(upkeep.clone(), async move { hub.run_worker(number).await }));
-            worker.spawn(&tasks, until(upkeep.clone(), async move { ranks.ranks.run().await }));
+            worker.spawn(&tasks, until(upkeep.clone(), async move { calling.ranks.run().await }));
         }
         for front in fronts {
             tasks.spawn(front(app.clone(), stop.clone()));
@@ -167,13 +166,16 @@ impl Builder {
 
     /// Serves connections by so many workers, each with a thread and a runtime of its own, instead of on the runtime
     /// that runs the server; 0: on that. As many as there are cores, say: then a hot channel's fan-out uses all of them.
-    /// To be said before [`Builder::router`]. What is spawned by hooks and authenticators runs where their connection is.
+    /// It concerns connections that are [movable](tidegate_core::transport::Connection::is_movable): WebSockets without TLS,
+    /// and those in memory. Others, and whatever is no connection, stay with the runtime that runs the server.
+    ///
+    /// To be said before [`Builder::router`]. What hooks and authenticators do, they do where their connection is served.
     ///
     /// # Errors
     /// The system's: it gives no threads.
     pub fn workers(mut self, count: usize) -> io::Result<Self> {
         self.threads = Threads::start(count)?;
-        self.fanout = Fanout::for_workers(count);
+        self.fanout = Fanout::for_workers(1 + count);
         Ok(self)
     }
 
@@ -321,9 +323,7 @@ async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationT
         let address = incoming.address().map(|address| address.ip());
         match app.admission.admit(address, crate::time::now()) {
             Ok(permit) => {
-                let worker = app.workers.take();
-                let by = worker.worker();
-                by.spawn(&app.tasks, greet(app.clone(), worker, incoming, permit));
+                app.tasks.spawn(greet(app.clone(), incoming, permit));
             }
             Err(cause) => {
                 app.meters.refused(cause.cause());
@@ -341,18 +341,14 @@ async fn accept<L: Listener>(app: Arc<App>, mut listener: L, stop: CancellationT
 }
 
 /// Shakes hands, and serves.
-async fn greet<I: Incoming>(app: Arc<App>, worker: Served, incoming: I, permit: Permit) {
-    let handshake = async { worker.adopt_incoming(incoming)?.handshake().await };
+async fn greet<I: Incoming>(app: Arc<App>, incoming: I, permit: Permit) {
     let shaken = tokio::select! {
         // Boxed, so that an open connection does not keep room for it.
-        shaken = Box::pin(handshake) => shaken,
+        shaken = Box::pin(incoming.handshake()) => shaken,
         () = app.cut.cancelled() => return,
     };
     match shaken {
-        Ok((io, peer)) => {
-            let tasks = app.tasks.clone();
-            tasks.spawn(connection::serve(app, worker, io, peer, permit));
-        }
+        Ok((io, peer)) => app.serve(io, peer, permit),
         Err(error) => {
             app.meters.refused("handshake");
             tracing::debug!(%error, "handshake failed");

@@ -21,7 +21,7 @@ type Flags = Vec<(String, String)>;
 pub(crate) fn make(make: &Make, flags: Flags) -> ExitCode {
     match made(make, flags) {
         Ok((token, report)) => {
-            println!("{token}");
+            crate::say(format_args!("{token}"));
             if let Err(why) = report.answer {
                 eprintln!("tidegate: a server with this configuration does not accept this token: {why}");
             }
@@ -128,7 +128,7 @@ fn explain(config: &Config, token: &str) -> Result<Report, Failure> {
 }
 
 fn load(file: Option<PathBuf>, flags: Flags) -> Result<Config, Failure> {
-    let sources = Sources { file, environment: std::env::vars().collect(), flags };
+    let sources = Sources { file, environment: config::environment(), flags };
     Ok(config::load(&sources)?.config)
 }
 

@@ -5,10 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tidegate_core::transport::Incoming;
-use tokio::net::TcpStream;
 use tokio::runtime::{Handle, Runtime};
-use tokio::task::{JoinHandle, yield_now};
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Floods;
@@ -16,13 +13,19 @@ use crate::meters::Tally;
 use crate::ranks::{Ranks, all_others};
 use crate::roster::Roster;
 
-/// Who serves connections: one for all on the runtime that runs the server, or several, each with a runtime of its own.
+/// The one on the runtime that runs the server, as the fan-out calls it.
+pub(crate) const MAIN: usize = 0;
+
+/// Who serves connections: one on the runtime that runs the server, and perhaps others, each with a runtime of its own.
 ///
 /// A connection stays with its worker, and what it reads stands in logs that only this worker's connections read. So
 /// cores share next to nothing: where a runtime moves connections between its threads, each turn begins with what
 /// another core has in its cache, and all of them take the same logs' locks.
+///
+/// What is not movable stays on the runtime that runs the server, with all that is not a connection.
 pub(crate) struct Workers {
-    all: Box<[Arc<Worker>]>,
+    main: Arc<Worker>,
+    others: Box<[Arc<Worker>]>,
     /// Where the search for the one with least to do begins.
     next: AtomicUsize,
 }
@@ -73,68 +76,49 @@ impl Drop for Threads {
 }
 
 impl Workers {
-    /// Those that have these runtimes; without any, one that has none of its own.
+    /// Those that have these runtimes, beside the one that has none of its own.
     pub(crate) fn new(threads: &Threads, roster: &Arc<Roster>) -> Self {
+        let worker = |number, runtime| Arc::new(Worker::new(number, runtime, roster.clone()));
         let runtimes = threads.0.iter().map(|runtime| Some(runtime.handle().clone()));
-        let mut runtimes: Vec<_> = runtimes.collect();
-        if runtimes.is_empty() {
-            runtimes.push(None);
-        }
-        let worker = |(number, runtime)| Arc::new(Worker::new(number, runtime, roster.clone()));
-        Self { all: runtimes.into_iter().enumerate().map(worker).collect(), next: AtomicUsize::new(0) }
+        let others = (MAIN + 1..).zip(runtimes).map(|(number, runtime)| worker(number, runtime)).collect();
+        Self { main: worker(MAIN, None), others, next: AtomicUsize::new(0) }
     }
 
-    pub(crate) fn all(&self) -> &[Arc<Worker>] {
-        &self.all
+    /// The one on the runtime that runs the server.
+    pub(crate) fn main(&self) -> &Arc<Worker> {
+        &self.main
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Worker>> {
+        std::iter::once(&self.main).chain(&self.others)
     }
 
     /// The runtimes of those that have one.
     pub(crate) fn runtimes(&self) -> impl Iterator<Item = &Handle> {
-        self.all.iter().filter_map(|worker| worker.runtime.as_ref())
+        self.others.iter().filter_map(|worker| worker.runtime.as_ref())
     }
 
-    /// Who takes a connection that comes now: who has the fewest, in turn where several have.
-    pub(crate) fn take(&self) -> Served {
+    /// Who takes a connection that comes now. Of those with a runtime, who has the fewest, in turn where several have.
+    pub(crate) fn take(&self, movable: bool) -> Served {
+        if !movable || self.others.is_empty() {
+            return self.main.serve();
+        }
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let (before, from) = self.all.split_at(first % self.all.len());
+        let (before, from) = self.others.split_at(first % self.others.len());
         let worker =
             from.iter().chain(before).min_by_key(|worker| worker.connections.load(Ordering::Relaxed));
         worker.expect("there is one").serve()
     }
 
-    /// Who serves a connection for which something runs here already: the worker whose runtime this is, or the next.
-    pub(crate) fn take_here(&self) -> Served {
-        let here = Handle::try_current().ok().map(|here| here.id());
-        let own = |worker: &&Arc<Worker>| worker.runtime.as_ref().map(Handle::id) == here;
-        self.all.iter().find(own).map_or_else(|| self.take(), Worker::serve)
-    }
-
     /// Until everybody who is awake has had a turn, whoever serves him.
     pub(crate) async fn all_others(&self) {
         all_others().await;
-        self.each(all_others).await;
-    }
-
-    /// Until every runtime has heard of what has come to its sockets, and those for whom it came have had a turn.
-    pub(crate) async fn all_heard(&self) {
-        heard().await;
-        self.each(heard).await;
-    }
-
-    /// Does something on each worker's runtime, at the same time on all.
-    async fn each<F: Future<Output = ()> + Send + 'static>(&self, work: impl Fn() -> F) {
-        let each: Vec<JoinHandle<()>> = self.runtimes().map(|runtime| runtime.spawn(work())).collect();
-        for done in each {
+        let others: Vec<_> = self.runtimes().map(|runtime| runtime.spawn(all_others())).collect();
+        for other in others {
             // It is cancelled where the server has stopped.
-            let _ = done.await;
+            let _ = other.await;
         }
     }
-}
-
-/// Once for the runtime to hear of what has come, once for those for whom it came.
-async fn heard() {
-    yield_now().await;
-    yield_now().await;
 }
 
 impl Worker {
@@ -154,7 +138,7 @@ impl Worker {
         Served(self.clone())
     }
 
-    /// Begins a task on its runtime.
+    /// Begins a task on its runtime, or on that which this runs on.
     pub(crate) fn spawn(&self, tasks: &TaskTracker, task: impl Future<Output = ()> + Send + 'static) {
         match &self.runtime {
             Some(runtime) => tasks.spawn_on(task, runtime),
@@ -162,15 +146,9 @@ impl Worker {
         };
     }
 
-    /// A socket that was accepted on the runtime that runs the server, for this worker's, which has to be the one that
-    /// this runs on: from now on that one hears of what comes.
-    pub(crate) fn adopt(&self, stream: TcpStream) -> io::Result<TcpStream> {
-        if self.runtime.is_some() { TcpStream::from_std(stream.into_std()?) } else { Ok(stream) }
-    }
-
-    /// The same, for what a listener has brought.
-    pub(crate) fn adopt_incoming<I: Incoming>(&self, incoming: I) -> io::Result<I> {
-        if self.runtime.is_some() { incoming.adopt() } else { Ok(incoming) }
+    /// Whether it has a runtime of its own, which a connection has to be adopted by.
+    pub(crate) fn has_runtime(&self) -> bool {
+        self.runtime.is_some()
     }
 }
 

@@ -30,8 +30,9 @@ pub(crate) async fn open(
     };
     if let Some(status) = refusal {
         let path = request.url.path().to_owned();
-        request.reject(status).await.map_err(io::Error::other)?;
-        // Closing at once would lose the answer; and a browser keeps the connection for what it may want next.
+        // Kept, for it holds the control streams, which no side may close (RFC 9114 §6.2.1). Closing at once would lose the
+        // answer; and a browser keeps the connection for what it may want next.
+        let _refused = request.respond(status).await.map_err(io::Error::other)?;
         let _ = tokio::time::timeout(ANSWERED, connection.closed()).await;
         let error = format!("WebTransport to {path} from {origin:?} was refused with {status}");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, error));

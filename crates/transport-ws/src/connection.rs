@@ -99,6 +99,15 @@ impl Connection for WebSocket {
         if self.binary { encode::BINARY } else { encode::TEXT }
     }
 
+    /// A TCP socket is; TLS stays where its handshake was.
+    fn is_movable(&self) -> bool {
+        self.io.is_tcp()
+    }
+
+    fn adopt(self) -> io::Result<Self> {
+        Ok(Self { io: self.io.adopt()?, ..self })
+    }
+
     fn set_binary(&mut self, binary: bool) {
         self.binary = binary;
     }

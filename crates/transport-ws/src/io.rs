@@ -63,6 +63,14 @@ impl Io {
         matches!(self.0, Kind::Tcp(_))
     }
 
+    /// The same, of which the runtime that this is called on hears from now on, if it is a TCP socket.
+    pub(crate) fn adopt(self) -> io::Result<Self> {
+        match self.0 {
+            Kind::Tcp(stream) => Ok(Self(Kind::Tcp(TcpStream::from_std(stream.into_std()?)?))),
+            other => Ok(Self(other)),
+        }
+    }
+
     /// Sets the socket up, if it is one. What does not work is left: the connection works without.
     pub(crate) fn tune(&self, options: &Options) {
         let socket = match &self.0 {

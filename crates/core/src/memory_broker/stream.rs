@@ -195,7 +195,7 @@ impl Stream {
 
     fn has_version(&self, version: u64, epoch: Option<&Arc<str>>) -> bool {
         let newest = self.version.as_deref();
-        newest.is_some_and(|newest| newest.number >= version && text(newest.epoch.as_ref()) == text(epoch))
+        newest.is_some_and(|newest| newest.number >= version && same_document(newest.epoch.as_ref(), epoch))
     }
 
     fn set_version(&mut self, number: u64, epoch: Option<Arc<str>>) {
@@ -248,8 +248,10 @@ impl Kept {
     }
 }
 
-fn text(epoch: Option<&Arc<str>>) -> &str {
-    epoch.map_or("", |epoch| epoch)
+/// Whether versions are of one epoch: who names none means the one that is.
+fn same_document(known: Option<&Arc<str>>, epoch: Option<&Arc<str>>) -> bool {
+    let named = epoch.filter(|epoch| !epoch.is_empty());
+    named.is_none_or(|named| known.is_some_and(|known| known == named))
 }
 
 /// How long offset and epoch are kept by default: 30 days.

@@ -78,6 +78,8 @@ pub(super) enum Open {
     All,
     /// Not calls: those that were taken are not done yet.
     NoCalls,
+    /// Closing and calls: nothing can be written, but there is room for some of it.
+    Calls,
     /// Only closing: nothing can be written.
     Closing,
 }
@@ -190,12 +192,16 @@ impl State {
         if open == Open::Closing {
             return None;
         }
-        let health = news.health.take().map(Event::Health);
+        let health = if open == Open::Calls { None } else { news.health.take().map(Event::Health) };
         let event = match health {
-            None if open == Open::All => news.calls.pop_front().map(Event::Call),
+            None if open != Open::NoCalls => news.calls.pop_front().map(Event::Call),
             health => health,
         };
-        if news.calls.is_empty() && news.watchers.is_empty() && news.rung.capacity() == 0 {
+        if news.calls.is_empty()
+            && news.health.is_none()
+            && news.watchers.is_empty()
+            && news.rung.capacity() == 0
+        {
             self.news = None;
         }
         event

@@ -457,8 +457,8 @@ fn what_others_want_comes_before_data_and_closing_before_all() {
         "health; call; close 3001; close 3500; drain; close 3501; drain",
         "<close 3001> <degraded> <call>",
     );
-    // A stalled connection is told only to close; the rest waits.
-    check(SkipToOldest, WIDE, "health; call; stalled; well; drain", "<serving> <call>");
+    // A stalled connection is told to close, and what it is asked for; health waits.
+    check(SkipToOldest, WIDE, "health; call; stalled; well; drain", "<call> <serving>");
     check(SkipToOldest, WIDE, "health; close 3001; abort; stalled", "<abort> <close 3001>");
     check(SkipToOldest, WIDE, "health; close 3001; stalled; drain", "<close 3001> <degraded>");
 }

@@ -1,16 +1,18 @@
 //! `subscribe`, `unsubscribe`, `disconnect` and `refresh`: what is asked of clients.
 //!
-//! The clients do it themselves, in their own time: a reply tells that they were asked, not that they are
-//! done, and that nobody is connected is no error.
+//! The clients do it themselves. But for closing, a reply waits until they have: whoever publishes next finds them
+//! subscribed, or not. That nobody is connected is no error.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tidegate_core::ClientError;
-use tidegate_core::call::{Overrides, RefreshCall, SubscribeCall};
+use tidegate_core::call::{Call, Overrides, RefreshCall, SubscribeCall};
 
 use super::{Api, Command, Done, bad_request, field};
-use crate::handle::Target;
+use crate::handle::{Target, UNSUBSCRIBED};
 use crate::time::unix_millis;
 
 /// Subscribes clients.
@@ -62,8 +64,8 @@ impl Command for Subscribe {
             by_token: false,
             channel,
         };
-        api.handle.subscribe(&target, call);
-        Ok(Done {})
+        let call = Arc::new(call);
+        done(api, &target, || Call::Subscribe(call.clone())).await
     }
 }
 
@@ -90,8 +92,8 @@ impl Command for Unsubscribe {
         let target = target(self.user, self.client, self.session);
         let channel = api.channel(&self.channel)?;
         api.channels.publish_options(&channel)?;
-        api.handle.unsubscribe(&target, &channel, None);
-        Ok(Done {})
+        let call = || Call::Unsubscribe { channel: channel.clone(), why: UNSUBSCRIBED };
+        done(api, &target, call).await
     }
 }
 
@@ -144,9 +146,19 @@ impl Command for Refresh {
     async fn run(self, api: &Api) -> Result<Done, ClientError> {
         let Self { expired, expire_at, info, .. } = self;
         let target = target(self.user, self.client, self.session);
-        api.handle.refresh(&target, RefreshCall { expired, expire_at, info });
-        Ok(Done {})
+        let call = Arc::new(RefreshCall { expired, expire_at, info });
+        done(api, &target, || Call::Refresh(call.clone())).await
     }
+}
+
+/// Asks those whom a request concerns, and waits until they have done it.
+///
+/// # Errors
+/// One of them has as many calls waiting as it may.
+async fn done(api: &Api, target: &Target, call: impl Fn() -> Call) -> Result<Done, ClientError> {
+    let asked = api.handle.ask(target, call);
+    api.handle.settled(target).await;
+    if asked.full > 0 { Err(ClientError::TOO_MANY_REQUESTS) } else { Ok(Done {}) }
 }
 
 /// A place in a stream.

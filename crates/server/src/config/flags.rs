@@ -78,7 +78,8 @@ fn is_value(key: &Key, next: &str) -> bool {
     if key.is_switch() {
         matches!(next.to_ascii_lowercase().as_str(), "true" | "false" | "1" | "0")
     } else {
-        !next.starts_with("--")
+        // A PEM begins like a flag.
+        !next.starts_with("--") || next.starts_with("-----BEGIN ")
     }
 }
 

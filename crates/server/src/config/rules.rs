@@ -18,7 +18,7 @@ pub(super) fn check_support(layers: &mut Layers) {
                 return;
             }
             let place = setting.place(path);
-            match consequence(key.name, value) {
+            match consequence(key.name, value).filter(|_| !is_off(layers, key.name)) {
                 Some(consequence) => {
                     problems.push(Problem::Unsupported { place, found: kind::describe(value), consequence });
                 }
@@ -142,6 +142,19 @@ fn tls_is_whole(layers: &mut Layers, section: &str) {
     layers.warnings.append(&mut warnings);
 }
 
+/// Whether the key stands in a section that is switched off.
+fn is_off(layers: &Layers, name: &str) -> bool {
+    let mut section = name;
+    while let Some((above, _)) = section.rsplit_once('.') {
+        let switch = format!("{above}.enabled");
+        if switch != name && keys::find(&switch).is_some() && *layers.value(&switch) == false {
+            return true;
+        }
+        section = above;
+    }
+    false
+}
+
 /// What ignoring this value would do to security or delivery; `None` if nothing.
 fn consequence(name: &str, value: &Value) -> Option<&'static str> {
     let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
@@ -154,6 +167,13 @@ fn consequence(name: &str, value: &Value) -> Option<&'static str> {
         ("engine" | "broker" | "map_broker" | "presence_manager" | "controller", "type") => (!["", "memory"]
             .contains(&value.as_str().unwrap_or_default()))
         .then_some("messages and presence do not reach other nodes"),
+        ("", "consumers") => {
+            let on = |consumer: &Value| consumer["enabled"] == true;
+            value
+                .as_array()
+                .is_some_and(|all| all.iter().any(on))
+                .then_some("what they bring is not published")
+        }
         (_, "channel_regex") => Some("every channel name is accepted"),
         _ if last.ends_with("proxy_enabled") => Some("the proxy is not asked"),
         (

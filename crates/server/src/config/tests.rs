@@ -118,7 +118,7 @@ fn the_printed_default_loads_again() {
         assert!(layers.problems.is_empty(), "{name}: {:?}", layers.problems);
         assert_eq!(layers.settings().count(), keys::all().len(), "{name} has every key");
         assert_eq!(layers.tree(), Layers::new().tree(), "{name}");
-        assert_eq!(super::check(&path).expect(name), Vec::<String>::new());
+        assert_eq!(super::load_file(&path).expect(name).warnings, Vec::<String>::new());
         if format != Format::Json {
             for key in keys::all() {
                 assert!(text.contains(key.meaning), "{name} explains {}", key.name);
@@ -426,7 +426,7 @@ fn files_that_cannot_be_read_say_why() {
         "a.ini: unknown format; expected a name ending in .toml, .yaml, .yml or .json",
     );
     let missing =
-        super::check(Path::new("/nonexistent/a.toml")).expect_err("there is no such file").to_string();
+        super::load_file(Path::new("/nonexistent/a.toml")).expect_err("there is no such file").to_string();
     assert_eq!(
         missing,
         "/nonexistent/a.toml: cannot read the configuration: No such file or directory (os error 2)"

@@ -13,9 +13,9 @@ use tidegate_core::request::{ConnectRequest, Connected, Response, SubscribeReque
 use tidegate_core::transport::Connection;
 use tidegate_core::{Channel, Client, ClientInfo, Disconnect, Identity, SubscribeGrant};
 
-use super::Driver;
 use super::requests::Step;
 use super::subscribing::{By, Made, Wanted};
+use super::{Driver, Errand};
 use crate::settings::DuplicateUser;
 use crate::time::{ttl, unix_millis};
 
@@ -145,7 +145,7 @@ impl<C: Connection> Driver<C> {
             self.coming = None;
             self.tell_health();
             let (app, before) = (self.app.clone(), connecting.before);
-            self.greeting = true;
+            self.errand = Errand::Greeting;
             self.work = Some(Box::pin(async move {
                 let gone = async {
                     for other in &before {

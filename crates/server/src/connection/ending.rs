@@ -11,7 +11,7 @@ use tidegate_core::transport::Connection;
 use super::contained::contained;
 use super::life::forget;
 use super::subscriptions::Held;
-use super::{CLOSED, Driver, Phase};
+use super::{CLOSED, Driver, Errand, Phase};
 use crate::app::App;
 use crate::time::now;
 
@@ -19,11 +19,26 @@ use crate::time::now;
 /// has to close, its place is another's within two.
 const PLACE: Duration = Duration::from_millis(500);
 
+/// How long what was published before somebody has to go may take to be read. 250 ms: a socket that takes anything takes
+/// it at once.
+pub(super) const LAST_READ: Duration = Duration::from_millis(250);
+
 impl<C: Connection> Driver<C> {
-    /// Begins to close. The first reason stands.
+    /// Begins to close, once what is there to be read is out: what was published before goes before. The first reason
+    /// stands.
+    pub(super) fn part(&mut self, why: Disconnect, now: Instant) {
+        if self.is_leaving() {
+            return;
+        }
+        self.resting = false;
+        self.phase = Phase::Parting(Box::new(why), now + LAST_READ);
+    }
+
+    /// Begins to close at once. The first reason stands.
     pub(super) fn close(&mut self, why: Disconnect, now: Instant) {
         let repeated = self.is_closing();
         self.resting = false;
+        let why = if let Phase::Parting(first, _) = &self.phase { (**first).clone() } else { why };
         self.app.meters.closing(repeated);
         if repeated {
             return;
@@ -44,6 +59,11 @@ impl<C: Connection> Driver<C> {
             self.farewell(&why);
         }
         self.phase = Phase::Closing(Box::new(why), now + self.app.settings().close_timeout);
+    }
+
+    /// It is to go: nothing that it or the application asks for is done any more.
+    pub(super) fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Parting(..)) || self.is_closing()
     }
 
     /// Its last words are said, or being said.
@@ -72,7 +92,9 @@ impl<C: Connection> Driver<C> {
     /// Cancels the work; but what tells the application of the client goes on: it is to know whose end comes.
     fn keep_greeting(&mut self) {
         let work = self.work.take();
-        if let Some(work) = work.filter(|_| std::mem::take(&mut self.greeting)) {
+        if let Some(work) =
+            work.filter(|_| std::mem::replace(&mut self.errand, Errand::Request) == Errand::Greeting)
+        {
             // The others are of channels, and know their order among themselves.
             self.chores.push_front(Box::pin(async move {
                 work.await;
@@ -87,6 +109,14 @@ impl<C: Connection> Driver<C> {
             && (self.work.is_none() || self.client.is_none())
             && self.outbox.is_idle()
             // Not yet rung, perhaps: the fan-out may still be on its way to this connection.
+            && self.outbox.unread_publications() == 0
+        {
+            let why = (**why).clone();
+            self.close(why, now);
+            cx.waker().wake_by_ref();
+        }
+        if let Phase::Parting(why, _) = &self.phase
+            && self.outbox.is_idle()
             && self.outbox.unread_publications() == 0
         {
             let why = (**why).clone();

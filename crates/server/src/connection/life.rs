@@ -99,7 +99,7 @@ impl<C: Connection> Driver<C> {
 
     pub(super) fn refresh(&mut self, call: &RefreshCall, now: Instant) {
         if call.expired || (call.expire_at > 0 && call.expire_at <= unix_millis() / 1000) {
-            return self.close(EXPIRED, now);
+            return self.part(EXPIRED, now);
         }
         self.expire_at(call.expire_at, now);
         self.renew(call.info.as_ref(), None, now);

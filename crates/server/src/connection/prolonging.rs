@@ -14,6 +14,7 @@ use tidegate_core::{Channel, Client, ClientInfo, Disconnect, Refreshed, Refusal}
 
 use super::contained::caught;
 use super::requests::Step;
+use super::subscriptions::Known;
 use super::{Driver, EXPIRED, INTERNAL, Phase};
 use crate::http::SessionName;
 use crate::time::until;
@@ -156,7 +157,9 @@ impl<C: Connection> Driver<C> {
     pub(super) fn prolong_subscription(&mut self, channel: &Channel, refreshed: &Refreshed, now: Instant) {
         let Some(held) = self.subscriptions.get_mut(channel) else { return };
         held.expire_at = refreshed.expire_at;
-        if let (Some(info), Some(known)) = (&refreshed.info, &mut held.known) {
+        if let (Some(info), Some(client)) = (&refreshed.info, &self.client) {
+            // Where nobody else hears of it, its own publications tell it.
+            let known = held.known.get_or_insert_with(|| Box::new(Known::untold(client.info.clone())));
             known.info = Arc::new(ClientInfo { channel: info.clone(), ..ClientInfo::clone(&known.info) });
             if known.present {
                 self.life.get_or_insert_default().upkeep = Some(now);

@@ -12,9 +12,10 @@ use tidegate_core::transport::Connection;
 use tidegate_core::{Channel, ClientError, Disconnect, Identity, Refreshed, Refusal, SubscribeGrant};
 
 use super::connecting::CHANNEL_LIMIT;
+use super::ending::LAST_READ;
 use super::questions::{history, presence, publish, refusal};
 use super::subscribing::{By, INSUFFICIENT_STATE, Wanted};
-use super::{Driver, EXPIRED, Phase};
+use super::{Driver, EXPIRED, Errand, Phase, Waiting};
 use crate::time::ttl;
 
 /// What a piece of work came to, for the connection to go on with.
@@ -82,34 +83,40 @@ impl<C: Connection> Driver<C> {
                 // Whoever is subscribed publishes as it is known there.
                 let known = held.and_then(|held| held.known.as_deref()).map(|known| known.info.clone());
                 let info = known.unwrap_or_else(|| client.info.clone());
+                self.errand = Errand::Aside;
                 self.work = Some(Box::pin(async move {
                     Step::Answer(publish(&app, &client, channel, data, key, info, subscribed).await)
                 }));
             }
             (Request::Presence(channel), Some(client)) => {
                 let subscribed = self.subscriptions.get(&channel).is_some();
+                self.errand = Errand::Aside;
                 self.work = Some(Box::pin(async move {
                     Step::Answer(presence(&app, &client, &channel, subscribed, false, now).await)
                 }));
             }
             (Request::PresenceStats(channel), Some(client)) => {
                 let subscribed = self.subscriptions.get(&channel).is_some();
+                self.errand = Errand::Aside;
                 self.work = Some(Box::pin(async move {
                     Step::Answer(presence(&app, &client, &channel, subscribed, true, now).await)
                 }));
             }
             (Request::History(request), Some(client)) => {
                 let subscribed = self.subscriptions.get(&request.channel).is_some();
+                self.errand = Errand::Aside;
                 self.work = Some(Box::pin(async move {
                     Step::Answer(history(&app, &client, request, subscribed, now).await)
                 }));
             }
             (Request::Rpc { method, data }, Some(client)) => {
+                self.errand = Errand::Aside;
                 self.work = Some(Box::pin(async move {
                     Step::Answer(app.hooks.rpc(&client, &method, data).await.map(Response::Rpc))
                 }));
             }
             (Request::Send(data), Some(client)) => {
+                self.errand = Errand::Aside;
                 self.work = Some(Box::pin(async move {
                     let sent = app.hooks.message(&client, data).await;
                     Step::Answer(sent.map(|()| Response::Sent).map_err(Refusal::Disconnect))
@@ -143,7 +150,7 @@ impl<C: Connection> Driver<C> {
     /// Goes on with what a piece of work came to.
     pub(super) fn step(&mut self, step: Step, now: Instant) {
         match step {
-            Step::Done => self.greeting = false,
+            Step::Done => {}
             Step::Answer(outcome) => self.answer(outcome, now),
             Step::Admitted(_, _, Err(refusal)) => self.answer(Err(refusal), now),
             Step::Admitted(request, way, Ok(identity)) => {
@@ -204,7 +211,11 @@ impl<C: Connection> Driver<C> {
                 let channel = call.channel.clone();
                 let wanted =
                     Wanted { channel, recover, request: None, delta: false, by_token: false, by: By::Call };
+                // What is being done beside it goes on after it.
+                let aside = self.work.take();
+                self.errand = Errand::Request;
                 self.grant_server_side(wanted, client, SubscribeCall::clone(&call));
+                self.held = aside.map(Waiting::Work).map(Box::new).or(self.held.take());
             }
             Call::Unsubscribe { channel, why } => self.unsubscribe(&channel, &why),
             Call::Refresh(call) => self.refresh(&call, now),
@@ -214,8 +225,33 @@ impl<C: Connection> Driver<C> {
                     self.outbox.reply(message, None);
                 }
             }
+            // After what is to be told to others of what was asked for before.
+            Call::Receipt(receipt) => self.chores.push_back(Box::pin(async move { drop(receipt) })),
             _ => {}
         }
+    }
+
+    /// Whether what the application asks for next may be done: what was published before a subscription is ended goes
+    /// before that, unless its client takes it too slowly.
+    pub(super) fn call_is_due(&mut self, now: Instant) -> bool {
+        let Some(asked) = &mut self.call else { return false };
+        let Call::Unsubscribe { channel, .. } = &asked.call else { return true };
+        let behind = self.subscriptions.lane(channel).is_some_and(|lane| self.outbox.is_behind(lane));
+        !behind || *asked.until.get_or_insert(now + LAST_READ) <= now
+    }
+
+    /// Begins what waits, or goes on with it, if it has to wait no longer.
+    pub(super) fn begin_waiting(&mut self, now: Instant) -> bool {
+        let due = |waiting: &mut Box<Waiting>| match **waiting {
+            Waiting::Request(_) => !self.outbox.holds_replies(),
+            Waiting::Work(_) => true,
+        };
+        match self.held.take_if(due).map(|waiting| *waiting) {
+            Some(Waiting::Request(request)) => self.request(request, now),
+            Some(Waiting::Work(work)) => (self.work, self.errand) = (Some(work), Errand::Aside),
+            None => return false,
+        }
+        true
     }
 
     pub(super) fn answer(&mut self, outcome: Result<Response, Refusal>, now: Instant) {

@@ -58,6 +58,8 @@ pub(super) struct Made {
 }
 
 pub(super) const INSUFFICIENT_STATE: Disconnect = Disconnect::new(3010, "insufficient state");
+/// The client's encoding has no way to say what is published.
+const INAPPROPRIATE: Disconnect = Disconnect::new(3506, "inappropriate protocol");
 const UNSUBSCRIBED: Disconnect = Disconnect::new(2000, "server unsubscribe");
 const INSUFFICIENT: Disconnect = Disconnect::new(2500, "insufficient state");
 
@@ -206,8 +208,9 @@ impl<C: Connection> Driver<C> {
                 }
                 // The push of a subscription has no room for what was recovered: it follows.
                 for publication in &subscribed.publications {
-                    if let Some(message) = self.session.push(Push::Publication(&made.channel, publication)) {
-                        self.outbox.reply(message, None);
+                    match self.session.push(Push::Publication(&made.channel, publication)) {
+                        Some(message) => self.outbox.reply(message, None),
+                        None => return self.close(INAPPROPRIATE, now),
                     }
                 }
             }
@@ -305,8 +308,8 @@ fn recovery(
     if cache {
         // The newest is all that counts, whatever the client had; unless it has that already. If that is no longer
         // kept, only who has it has recovered.
-        subscribed.recovered = !publications.is_empty() || (from.offset > 0 && *from == top);
         let newest = publications.into_iter().find(wanted);
+        subscribed.recovered = newest.is_some() || (from.offset > 0 && *from == top);
         let has = from.epoch == top.epoch && from.offset <= top.offset;
         let has = |one: &Publication| has && one.offset <= from.offset && from.offset > 0;
         subscribed.publications = newest.filter(|one| !has(one)).into_iter().collect();

@@ -40,6 +40,13 @@ pub(super) struct Known {
     pub(super) introduced: bool,
 }
 
+impl Known {
+    /// What nobody is told but by the subscriber's own publications.
+    pub(super) fn untold(info: Arc<ClientInfo>) -> Self {
+        Self { info, announced: false, present: false, introduced: false }
+    }
+}
+
 impl Subscriptions {
     pub(super) fn len(&self) -> usize {
         self.all.len()

@@ -23,6 +23,8 @@ const SLOW: Disconnect = Disconnect::new(3008, "slow");
 impl<C: Connection> Driver<C> {
     /// Writes a batch, or takes what others want; false if there was nothing to do.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, Disconnect> {
+        // The next call is fetched while a request is being done, so that it comes before the request behind that.
+        self.outbox.hold_calls(self.call.is_some() || self.outbox.full());
         if self.stalled.is_some() {
             match self.io.poll_writable(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -34,8 +36,6 @@ impl<C: Connection> Driver<C> {
                 }
             }
         }
-        // The next call is fetched while a request is being done, so that it comes before the request behind that.
-        self.outbox.hold_calls(self.call.is_some() || self.outbox.full());
         BATCH.with_borrow_mut(|batch| {
             batch.begin(self.io.framing());
             match self.outbox.poll_fill(cx, ROOM, batch) {

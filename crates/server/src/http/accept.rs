@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tidegate_transport_ws::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -23,7 +24,7 @@ use super::{Port, Routes, Tls};
 use crate::app::App;
 use crate::ranks::Newcomer;
 use crate::time::now;
-use crate::workers::Served;
+use crate::workers::MAIN;
 
 /// Most bytes of a request's headers, and of what is buffered of its body.
 const BUFFER: usize = 16 * 1024;
@@ -86,6 +87,7 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
             () = stop.cancelled() => break,
         };
         accepted += 1;
+        app.hub.worked(MAIN, WORK);
         if accepted % ACCEPTS == 0 {
             // A fleet that comes back at once is let in at the pace at which it is served: whoever is there
             // already has a turn between two of its ranks.
@@ -93,10 +95,7 @@ pub(crate) async fn serve(port: Port, routes: Routes, app: Arc<App>, stop: Cance
         }
         match enter(&places, &app, address.ip()).await {
             Ok(place) => {
-                let worker = app.workers.take();
-                app.hub.worked(worker.number(), WORK);
-                let by = worker.worker();
-                by.spawn(&tasks, connection(worker, stream, address, place, shared.clone()));
+                tasks.spawn(connection(stream, address, place, shared.clone()));
             }
             Err(_) => {
                 app.meters.refused("http_connection_limit");
@@ -120,8 +119,9 @@ async fn enter(places: &Arc<Places>, app: &App, address: IpAddr) -> Result<Arc<P
     let entered = match places.enter(address, now(), spare, false) {
         Err(Crowded::Hasty) => {
             // Many come at once, and accepting runs ahead. The requests of those who have come already are
-            // looked at first.
-            app.workers.all_heard().await;
+            // looked at first: once for the runtime to hear of them, once for their tasks to read them.
+            yield_now().await;
+            yield_now().await;
             places.enter(address, now(), spare, true)
         }
         entered => entered,
@@ -129,20 +129,13 @@ async fn enter(places: &Arc<Places>, app: &App, address: IpAddr) -> Result<Arc<P
     let (place, at_anothers_cost) = entered?;
     if at_anothers_cost {
         // The other's task lets go of its descriptor before one more is taken.
-        app.workers.all_others().await;
+        yield_now().await;
     }
     Ok(Arc::new(place))
 }
 
 /// Serves one connection, after its TLS handshake where the port has TLS: until that it counts as silent.
-async fn connection(
-    worker: Served,
-    stream: TcpStream,
-    address: SocketAddr,
-    place: Arc<Place>,
-    shared: Shared,
-) {
-    let Ok(stream) = worker.adopt(stream) else { return };
+async fn connection(stream: TcpStream, address: SocketAddr, place: Arc<Place>, shared: Shared) {
     // What is written goes out at once: it was put together before.
     let _ = stream.set_nodelay(true);
     // A stream that is not read shows early. Not inherited from the port's socket: who came before it was set up
@@ -160,10 +153,10 @@ async fn connection(
         () = shared.stop.cancelled() => return,
         () = tokio::time::sleep(idle_timeout) => return,
     }
-    Newcomer::new(worker.worker()).turn().await;
+    Newcomer::new(shared.app.workers.main().clone()).turn().await;
     // Boxed, like all that follows: a peer that says nothing costs neither buffers nor room for them.
     let Some(tls) = shared.tls.clone() else {
-        return Box::pin(requests(worker, stream, address, place, shared)).await;
+        return Box::pin(requests(stream, address, place, shared)).await;
     };
     let shaken = tokio::select! {
         shaken = Box::pin(tls.shake_hands(stream, idle_timeout)) => shaken,
@@ -174,7 +167,7 @@ async fn connection(
         () = shared.stop.cancelled() => return,
     };
     match shaken {
-        Ok(stream) => Box::pin(requests(worker, stream, address, place, shared)).await,
+        Ok(stream) => Box::pin(requests(stream, address, place, shared)).await,
         Err(error) => {
             metrics::counter!("tidegate_refused_total", "cause" => "tls").increment(1);
             tracing::debug!(%error, %address, "TLS handshake failed");
@@ -183,7 +176,7 @@ async fn connection(
 }
 
 /// Serves the requests of one connection; one that is upgraded goes on in a task of its own.
-async fn requests<S>(worker: Served, stream: S, address: SocketAddr, place: Arc<Place>, shared: Shared)
+async fn requests<S>(stream: S, address: SocketAddr, place: Arc<Place>, shared: Shared)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -194,7 +187,7 @@ where
     let hold = Hold { place: place.clone(), over: over.clone() };
     let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         let asking = asker.ask();
-        app.hub.worked(worker.number(), WORK);
+        app.hub.worked(MAIN, WORK);
         let client = places.trusted().client(address, request.headers());
         request.extensions_mut().insert(ConnectInfo(client));
         request.extensions_mut().insert(hold.clone());

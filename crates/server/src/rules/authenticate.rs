@@ -46,6 +46,8 @@ impl Authenticator for Rules {
         subscribed: bool,
     ) -> Result<PublishGrant, Refusal> {
         let namespace = self.named_by_client(channel)?;
+        // What a backend makes of it is not bound by the format.
+        namespace.check(data)?;
         let options = namespace.publish_options();
         let grant = match &namespace.proxies.publish {
             Some(proxy) => published(proxy.publish(client, channel, data).await?, options),
@@ -55,7 +57,6 @@ impl Authenticator for Rules {
             None => return Err(ClientError::PERMISSION_DENIED.into()),
         };
         let data = grant.data.as_ref().unwrap_or(data);
-        namespace.check(data)?;
         // As it is where somebody is subscribed: what is refused must not depend on that.
         if data.len() > namespace.window().largest() {
             return Err(ClientError::LIMIT_EXCEEDED.into());

@@ -110,6 +110,9 @@ impl Rules {
         if self.namespaces.is_private(channel.as_str()) || namespace.proxies.subscribe.is_some() {
             return false;
         }
+        if self.insecure {
+            return true;
+        }
         match self.namespaces.users(channel.as_str()).filter(|_| options.allow_user_limited_channels) {
             Some(users) => users.contains(user),
             None => {

@@ -66,7 +66,7 @@ impl Namespaces {
         self.named_by_client(channel)
     }
 
-    /// The namespace of a channel that a client names, whose letters are bounded.
+    /// The namespace of a channel that a client names, whose letters are bounded: by the namespace's expression, or to ASCII.
     ///
     /// # Errors
     /// 107 for a name that has other letters, 102 for an unknown namespace.
@@ -75,8 +75,11 @@ impl Namespaces {
             return Err(ClientError::BAD_REQUEST);
         }
         let (namespace, rest) = self.split(channel)?;
-        let matches = namespace.expression.as_ref().is_none_or(|expression| expression.is_match(rest));
-        if channel.is_ascii() && matches { Ok(namespace) } else { Err(ClientError::BAD_REQUEST) }
+        let sound = match &namespace.expression {
+            Some(expression) => expression.is_match(rest),
+            None => channel.is_ascii(),
+        };
+        if sound { Ok(namespace) } else { Err(ClientError::BAD_REQUEST) }
     }
 
     /// The namespace of channels without one.

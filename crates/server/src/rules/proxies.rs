@@ -174,7 +174,9 @@ impl Hooks for Rules {
             let ping = calls.ping.is_some();
             return Err(if ping { ClientError::METHOD_NOT_FOUND } else { ClientError::NOT_AVAILABLE }.into());
         }
-        let namespace = method.split_once(&*calls.boundary).filter(|_| !calls.boundary.is_empty());
+        let namespace = method.split_once(&*calls.boundary);
+        // What begins with the boundary has no namespace.
+        let namespace = namespace.filter(|(name, _)| !calls.boundary.is_empty() && !name.is_empty());
         let proxy = match namespace {
             None => &calls.default,
             Some((name, _)) => calls.named.get(name).ok_or(ClientError::METHOD_NOT_FOUND)?,

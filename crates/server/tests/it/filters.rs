@@ -156,7 +156,7 @@ async fn cache_recovery_brings_the_newest_that_is_wanted() {
     let mut guest = site.client("ada").await;
     let epoch = subscribe(&mut guest, "a", "").await["epoch"].as_str().expect("an epoch").to_owned();
     for (kind, offset, expected) in
-        [("a", 0, Some(2)), ("a", 1, Some(2)), ("a", 2, None), ("c", 3, Some(4)), ("x", 0, None)]
+        [("a", 0, Some(2)), ("a", 1, Some(2)), ("a", 2, None), ("c", 3, Some(4)), ("x", 4, None)]
     {
         let mut guest = site.client("bob").await;
         let recover = format!(r#","recover":true,"offset":{offset},"epoch":"{epoch}""#);
@@ -165,6 +165,11 @@ async fn cache_recovery_brings_the_newest_that_is_wanted() {
         assert_eq!(result["publications"][0]["offset"].as_u64(), expected, "{kind} from {offset}: {result}");
         assert_eq!(result["offset"].as_u64().unwrap_or_default(), offset, "{kind} from {offset}: {result}");
     }
+    // Where nothing that is kept is wanted, there was nothing to recover.
+    let mut guest = site.client("bob").await;
+    let result =
+        subscribe(&mut guest, "x", &format!(r#","recover":true,"offset":0,"epoch":"{epoch}""#)).await;
+    assert_eq!((&result["recovered"], &result["offset"]), (&json!(null), &json!(4)), "{result}");
     // A place that the stream has not come to is of another life.
     let mut guest = site.client("bob").await;
     let result = subscribe(&mut guest, "c", r#","recover":true,"offset":9"#).await;

@@ -166,6 +166,57 @@ async fn calls_have_their_turn_between_a_client_s_requests() {
     panic!("it was never done");
 }
 
+/// A slow backend must not keep away what the application asks for, either.
+#[tokio::test(start_paused = true)]
+async fn calls_do_not_wait_for_a_request_that_is_being_done() {
+    let delay = std::time::Duration::from_secs(10);
+    let site = Site::start(Rules { delay, ..Rules::default() }, |b| b);
+    let mut guest = site.client("ada").await;
+    guest.subscribe("news").await;
+    guest.say(r#"{"id":3,"rpc":{"method":"slow","data":1}}"#).await;
+    settle().await;
+    let began = tokio::time::Instant::now();
+    let target = Target { user: "ada".into(), ..Default::default() };
+    site.publish("news", "1").await;
+    site.handle.unsubscribe(&target, &"news".into(), None);
+    site.handle.subscribe(&target, call("more"));
+    site.handle.settled(&target).await;
+    site.publish("news", "2").await;
+    site.publish("more", "3").await;
+    guest
+        .hears(&[
+            &push("news", r#""pub":{"data":1}"#),
+            &push("news", r#""unsubscribe":{"code":2000,"reason":"server unsubscribe"}"#),
+            &push("more", r#""subscribe":{}"#),
+            &push("more", r#""pub":{"data":3}"#),
+        ])
+        .await;
+    assert!(began.elapsed() < std::time::Duration::from_millis(500), "{:?}", began.elapsed());
+    guest.hears(&[r#"{"id":3,"rpc":{"data":1}}"#]).await;
+    assert!(began.elapsed() > std::time::Duration::from_secs(9), "{:?}", began.elapsed());
+    site.end().await;
+}
+
+/// Whoever takes nothing holds up nobody for long, and what it is asked for is done.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_client_that_takes_nothing_waits_a_second() {
+    let site = Site::start(Rules::default(), |b| b);
+    let mut guest = site.client("ada").await;
+    guest.subscribe("news").await;
+    for _ in 0..20 {
+        site.publish("news", format!("\"{}\"", "x".repeat(1000))).await;
+    }
+    settle().await;
+    let began = tokio::time::Instant::now();
+    let target = Target { user: "ada".into(), ..Default::default() };
+    site.handle.unsubscribe(&target, &"news".into(), None);
+    site.handle.settled(&target).await;
+    assert!(began.elapsed() <= std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(site.handle.channels(), []);
+    drop(guest);
+    site.end().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn refusals_are_answered_and_the_connection_goes_on() {
     let rules = Rules { channels: vec!["own"], ..Rules::default() };

@@ -126,12 +126,12 @@ async fn what_is_read_ahead_is_bounded_and_stays_in_order() {
     site.end().await;
 }
 
-/// Calls of the application wait in their bounded mailbox while a request hangs.
+/// Calls of the application wait in their bounded mailbox while a subscription is being made.
 #[tokio::test(start_paused = true)]
 async fn calls_to_a_busy_client_are_bounded() {
     let site = Site::start(slow(20), |b| b);
     let mut guest = site.client("ada").await;
-    guest.say(r#"{"id":2,"rpc":{"method":"slow","data":1}}"#).await;
+    guest.say(r#"{"id":2,"subscribe":{"channel":"slow"}}"#).await;
     settle().await;
     let target = tidegate_server::Target { user: "ada".into(), ..Default::default() };
     let mut taken = 0;

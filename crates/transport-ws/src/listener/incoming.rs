@@ -97,10 +97,6 @@ impl Incoming for WsIncoming {
         Some(self.address)
     }
 
-    fn adopt(self) -> io::Result<Self> {
-        Ok(Self { stream: TcpStream::from_std(self.stream.into_std()?)?, ..self })
-    }
-
     /// # Errors
     /// The peer is gone, or its time is over; or an error whose source is a [`Rejection`], of which the
     /// peer has been told.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Kept, Stream, after, text};
+use super::{Kept, Stream, after, same_document};
 use crate::broker::PublishOptions;
 use crate::journal::{State, Stored};
 use crate::memory_broker::keys::Cell;
@@ -47,7 +47,7 @@ impl Stream {
             .flat_map(|pending| pending.iter().rev())
             .find(|pending| pending.version() > 0);
         if let Some(newest) = newest.filter(|_| version > 0) {
-            if newest.version() >= version && text(newest.version_epoch.as_ref()) == text(epoch) {
+            if newest.version() >= version && same_document(newest.version_epoch.as_ref(), epoch) {
                 return Begun::Undecided;
             }
         } else if version > 0 && self.has_version(version, epoch) {

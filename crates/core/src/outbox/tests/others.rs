@@ -73,7 +73,12 @@ fn a_connection_that_cannot_write_answers_about_itself() {
         inquiry.answer(Report { stalled: true, ..Report::default() });
         assert!(told.try_recv().expect("an answer"));
     }
-    // The call waits on: it may need room.
+    // The call waits while it is held, for it may need room, and health as long as nothing is written.
+    handle.health(Health::Degraded).unwrap();
+    outbox.hold_calls(true);
+    assert!(outbox.poll_stalled(&mut cx).is_pending());
+    outbox.hold_calls(false);
+    assert!(matches!(outbox.poll_stalled(&mut cx), Poll::Ready(Event::Call(_))));
     assert!(outbox.poll_stalled(&mut cx).is_pending());
     drop(outbox);
     assert_eq!(ask(), Err(super::super::NotTaken::Closed));

@@ -140,6 +140,10 @@ fn pushes_stand_alone() {
         show(Push::Unsubscribe(&channel, &Disconnect::new(2000, "x"))),
         r#"{"channel":"a","unsubscribe":{"code":2000,"reason":"x"}}"#
     );
+    assert_eq!(
+        show(Push::Publication(&channel, &Publication::new("1"))),
+        r#"{"channel":"a","pub":{"data":1}}"#
+    );
     let position = StreamPosition::default();
     let mut subscription =
         bench.0.session.subscription(&channel, &Subscribed { position, ..Default::default() });

@@ -86,8 +86,11 @@ fn expressions() {
     check_name("chat+channel_regex=^[a-z]+$", "chat:abc1", "107");
     check_name("chat+channel_regex=^[a-z]+$", "$chat:abc", "ok");
     check_name("+channel_regex=^[a-z]+$", "$abc", "107");
-    // Letters stay bounded, whatever the expression means by a digit.
+    // Where there is an expression, it says which letters there may be; a digit is one of ASCII's.
     check_name("+channel_regex=^\\d+$", "٣", "107");
+    check_name("+channel_regex=^[а-я]+$", "абв", "ok");
+    check_name("+channel_regex=^[а-я]+$", "abc", "107");
+    check_name("", "абв", "107");
 }
 
 #[test]

@@ -107,8 +107,7 @@ fn a_client_may_want_to_be_subscribed() {
     check("+allow_subscribe_for_client", "ann", "none:x b", "3501");
     let personal = "client.subscribe_to_user_personal_channel.enabled +allow_subscribe_for_client";
     check(personal, "ann", "#ann a", "own! #ann a");
-    // It needs no permission of a development mode's: what the options say counts.
-    check("client.insecure", "ann", "a", "own!");
+    check("client.insecure", "ann", "a $a", "own! a");
 }
 
 #[test]

@@ -161,3 +161,83 @@ async fn the_api_subscribes() {
     )
     .await;
 }
+
+/// Whoever asks next, be it in the same batch, finds it done.
+#[tokio::test(start_paused = true)]
+async fn what_the_api_asks_of_clients_is_done_when_it_answers() {
+    check(
+        "+presence",
+        r#"a: ann
+           api batch {"commands":[{"subscribe":{"user":"ann","channel":"x"}},{"publish":{"channel":"x","data":1}},{"presence_stats":{"channel":"x"}},{"unsubscribe":{"user":"ann","channel":"x"}},{"presence_stats":{"channel":"x"}}]} => {"replies":[{"subscribe":{}},{"publish":{}},{"presence_stats":{"num_clients":1,"num_users":1}},{"unsubscribe":{}},{"presence_stats":{"num_clients":0,"num_users":0}}]}
+           a< {"push":{"channel":"x","subscribe":{}}}
+           a< {"push":{"channel":"x","pub":{"data":1}}}
+           a< {"push":{"channel":"x","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}
+           api publish {"channel":"x","data":2} => {"result":{}}
+           a< -"#,
+    )
+    .await;
+}
+
+/// A goodbye reaches who is sent away after it.
+#[tokio::test(start_paused = true)]
+async fn what_was_published_before_somebody_is_closed_is_read() {
+    let publish = r#"{"publish":{"channel":"x","data":1}},{"publish":{"channel":"y","data":2}}"#;
+    check(
+        "",
+        &format!(
+            r#"a: ann
+               api subscribe {{"user":"ann","channel":"x"}} => {{"result":{{}}}}
+               a< {{"push":{{"channel":"x","subscribe":{{}}}}}}
+               api subscribe {{"user":"ann","channel":"y"}} => {{"result":{{}}}}
+               a< {{"push":{{"channel":"y","subscribe":{{}}}}}}
+               api batch {{"commands":[{publish},{{"disconnect":{{"user":"ann"}}}}]}} => {{"replies":[{{"publish":{{}}}},{{"publish":{{}}}},{{"disconnect":{{}}}}]}}
+               a< {{"push":{{"channel":"x","pub":{{"data":1}}}}}}
+               a< {{"push":{{"channel":"y","pub":{{"data":2}}}}}}
+               a< end 3503 force disconnect"#
+        ),
+    )
+    .await;
+    // And who is closed for something that it says itself.
+    check(
+        "+allow_subscribe_for_client +allow_publish_for_client",
+        r#"a: ann
+           a> {"id":2,"subscribe":{"channel":"x"}}
+           a< {"id":2,"subscribe":{}}
+           a> {"id":3,"publish":{"channel":"x","data":1}} {"id":4,"connect":{}}
+           a< {"push":{"channel":"x","pub":{"data":1,"info":{"user":"ann","client":"A"}}}}
+           a< {"id":3,"publish":{}}
+           a< end 3501 bad request"#,
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_with_a_new_token_is_told_where_nothing_was() {
+    let token = |more: &str| format!(r#"TOKEN({{"sub":"ann","channel":"x","exp":4000000000{more}}})"#);
+    check(
+        "+allow_publish_for_client",
+        &format!(
+            r#"a: ann
+               a> {{"id":2,"subscribe":{{"channel":"x","token":"{}"}}}}
+               a< {{"id":2,"subscribe":{{"expires":true,"ttl":31536000}}}}
+               a> {{"id":3,"sub_refresh":{{"channel":"x","token":"{}"}}}}
+               a< {{"id":3,"sub_refresh":{{"expires":true,"ttl":31536000}}}}
+               a> {{"id":4,"publish":{{"channel":"x","data":1}}}}
+               a< {{"push":{{"channel":"x","pub":{{"data":1,"info":{{"user":"ann","client":"A","chan_info":{{"i":1}}}}}}}}}}
+               a< {{"id":4,"publish":{{}}}}"#,
+            token(""),
+            token(r#","info":{"i":1}"#),
+        ),
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_may_do_everything_gets_what_it_wants() {
+    check(
+        "client.insecure",
+        r#"a> {"id":1,"connect":{"subs":{"x":{},"$y":{}}}}
+           a< {"id":1,"connect":{"client":"A","ping":25,"pong":true,"subs":{"x":{}}}}"#,
+    )
+    .await;
+}

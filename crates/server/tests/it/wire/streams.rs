@@ -239,3 +239,29 @@ async fn a_filtered_subscriber_reads_all_of_history() {
         .await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_version_without_an_epoch_is_of_the_one_that_is() {
+    check(
+        "+history_size=5 +history_ttl=60s",
+        r#"api publish {"channel":"x","data":1,"version":5,"version_epoch":"e"} => {"result":{"offset":1,"epoch":"E"}}
+           api publish {"channel":"x","data":2,"version":3} => {"result":{"offset":1,"epoch":"E"}}
+           api publish {"channel":"x","data":3,"version":3,"version_epoch":"f"} => {"result":{"offset":2,"epoch":"E"}}
+           api publish {"channel":"x","data":4,"version":4} => {"result":{"offset":3,"epoch":"E"}}
+           api publish {"channel":"x","data":5,"version":9,"version_epoch":"f"} => {"result":{"offset":4,"epoch":"E"}}"#,
+    )
+    .await;
+}
+
+/// Where nothing that is kept is wanted, there is nothing to have recovered.
+#[tokio::test(start_paused = true)]
+async fn a_cache_without_what_is_wanted_is_not_recovered() {
+    check(
+        "+history_size=5 +history_ttl=60s +force_recovery +force_recovery_mode=cache +allow_subscribe_for_client +allow_tags_filter",
+        r#"api publish {"channel":"x","data":1,"tags":{"k":"a"}} => {"result":{"offset":1,"epoch":"E"}}
+           a: ann
+           a> {"id":2,"subscribe":{"channel":"x","recover":true,"tf":{"key":"k","cmp":"eq","val":"b"}}}
+           a< {"id":2,"subscribe":{"recoverable":true,"positioned":true,"epoch":"E","offset":1,"was_recovering":true}}"#,
+    )
+    .await;
+}
