@@ -13,12 +13,21 @@ use tidegate_server::transport_ws::{Options as WebSocket, Origins};
 use crate::node::Failure;
 use crate::ports::Table;
 
+/// The pages from which clients may connect.
+///
+/// # Errors
+/// One of them is none.
+pub(crate) fn origins(config: &Config) -> Result<Origins, Failure> {
+    let origins = Origins::parse(&config.client.allowed_origins);
+    Ok(origins.map_err(|error| format!("client.allowed_origins: {error}"))?)
+}
+
 /// Adds the paths at which clients connect.
 ///
 /// # Errors
 /// A value that cannot be served: a path that two things claim, an origin that is none.
 pub(crate) fn routes(config: &Config, handle: &Handle, table: &mut Table) -> Result<(), Failure> {
-    let origins = Origins::parse(&config.client.allowed_origins)?;
+    let origins = origins(config)?;
     let websocket = WebSocket {
         handshake_timeout: config.websocket.handshake_timeout,
         message_size_limit: config.websocket.message_size_limit,

@@ -12,7 +12,6 @@ use axum::Router;
 use tidegate_server::config::{Config, DuplicateUser, Loaded, Sources, TagsFilter, Values};
 use tidegate_server::core::{Client, ExactRouter, Hooks, Lag, Refusal, filter};
 use tidegate_server::protocol::{Centrifuge, Options as Protocol};
-use tidegate_server::transport_ws::Origins;
 use tidegate_server::{
     Bytes, Capacity, Handle, Rules, Server, Settings, Shutdown, System, Takeover, admin, api, http, page,
 };
@@ -151,7 +150,7 @@ pub(crate) fn examine(config: &Config) -> Result<(), Failure> {
     runtime.block_on(async {
         crate::log::filter(&config.log)?;
         let rules = Arc::new(Rules::new(config)?);
-        Origins::parse(&config.client.allowed_origins)?;
+        clients::origins(config)?;
         quic::certificate(config, false)?;
         let handle = Server::builder(rules.clone()).build().handle();
         let (metrics, desk) = (http::Metrics::install()?, admin::Desk::default());

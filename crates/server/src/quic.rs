@@ -10,6 +10,7 @@ use tidegate_server::transport_quic::{Options, QuicListener, Renewal, WebTranspo
 use tidegate_server::transport_ws::Origins;
 
 use crate::cert;
+use crate::clients;
 use crate::node::Failure;
 use crate::ports::{self, Section};
 
@@ -36,7 +37,7 @@ pub(crate) struct Face {
 pub(crate) fn open(config: &Config, public: SocketAddr, dev: bool) -> Result<Option<Udp>, Failure> {
     let Some((section, certificate)) = certificate(config, dev)? else { return Ok(None) };
     let quic = &config.quic;
-    let origins = Arc::new(ArcSwap::from_pointee(Origins::parse(&config.client.allowed_origins)?));
+    let origins = Arc::new(ArcSwap::from_pointee(clients::origins(config)?));
     let webtransport = config.webtransport.enabled.then(|| {
         let origins = origins.clone();
         WebTransport {

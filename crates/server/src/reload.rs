@@ -11,6 +11,7 @@ use tidegate_server::{Handle, Rules, admin, http};
 use tokio::signal::unix::Signal;
 use tracing_subscriber::EnvFilter;
 
+use crate::clients;
 use crate::log::{self, Log};
 use crate::node::{self, Failure};
 use crate::ports::Face;
@@ -111,7 +112,7 @@ impl Reload {
         let quic = self.quic.as_ref().and_then(|face| face.section);
         let quic = quic.filter(|section| section.options(&config).enabled);
         let quic = quic.map(|section| section.certificate(&config)).transpose()?;
-        let origins = Origins::parse(&config.client.allowed_origins)?;
+        let origins = clients::origins(&config)?;
         Ok(Next { values, warnings, changes, rules, filter, routers, certificates, quic, origins, config })
     }
 

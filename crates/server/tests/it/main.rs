@@ -13,6 +13,7 @@ mod health;
 mod history;
 mod late;
 mod metrics;
+mod offline;
 mod ordering;
 mod panics;
 mod port;
