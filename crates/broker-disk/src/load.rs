@@ -339,8 +339,10 @@ impl Stream {
             offset -= 1;
         }
         publications.reverse();
-        let expired = publications.iter().take_while(|(_, until)| *until <= now).count();
-        publications.drain(..expired);
+        // The newest says for how long all are kept.
+        if publications.last().is_some_and(|(_, until)| *until <= now) {
+            publications.clear();
+        }
         let state = State {
             epoch: self.epoch,
             top: self.top,

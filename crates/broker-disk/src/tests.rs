@@ -253,6 +253,43 @@ async fn time_goes_on_while_nobody_runs() {
     assert_eq!(node.said("a").await, "0:");
 }
 
+/// A publication keeps those before it that have not expired, and none that have, also after a restart.
+#[tokio::test]
+async fn what_had_expired_stays_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let day = options().history.ttl;
+    let options = Options { fsync: Fsync::Never, ..Options::new(folder.path()) };
+    let mut node = Node::with(options);
+    let (now, publications) = (node.now, [("a", 0.0), ("b", 2.0), ("c", 2.9), ("d", 3.8)]);
+    for (data, days) in publications {
+        node.now = now + day.mul_f64(days);
+        node.publish("news", data).await;
+        assert_eq!(node.said("news").await, said_at(data));
+    }
+    let copy = killed(folder.path());
+    node.broker.close().await;
+    let later = Duration::from_secs(60);
+    for (folder, days, expected) in
+        [(copy.path(), 3.8, said_at("d")), (folder.path(), 4.7, said_at("d")), (copy.path(), 4.9, "4:")]
+    {
+        let passed = day.mul_f64(days) + later;
+        let options = Options { fsync: Fsync::Never, ..Options::new(folder) };
+        let node = Node::at(options, now + passed, SystemTime::now() + passed);
+        assert_eq!(node.said("news").await, expected, "after {days} days");
+        node.broker.close().await;
+    }
+}
+
+/// What is kept once this was published: a day and more after the one before, or less.
+fn said_at(data: &str) -> &'static str {
+    match data {
+        "a" => "1: a@1",
+        "b" => "2: b@2",
+        "c" => "3: b@2 c@3",
+        _ => "4: b@2 c@3 d@4",
+    }
+}
+
 #[tokio::test]
 async fn two_never_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();

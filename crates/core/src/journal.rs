@@ -92,9 +92,9 @@ pub enum Change {
 pub struct Stored {
     /// The publication.
     pub publication: Publication,
-    /// When it expires.
+    /// When it and all before it expire, unless there is another one by then.
     pub until: Instant,
-    /// How many publications its channel keeps.
+    /// How many publications its channel keeps with it, itself included.
     pub size: usize,
     /// Until when the stream's offset and epoch are kept.
     pub forget_at: Instant,

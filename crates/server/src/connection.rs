@@ -357,7 +357,7 @@ impl<C: Connection> Driver<C> {
             self.resting = !read;
             return Ok(read);
         }
-        if self.work.is_none() && self.begin_waiting(now) {
+        if self.work.is_none() && !self.is_leaving() && self.begin_waiting(now) {
             return Ok(true);
         }
         // No request is begun while there is work: it would take the work's place.
@@ -404,6 +404,7 @@ impl<C: Connection> Driver<C> {
             }
         }
         if (self.work.is_none() || self.errand == Errand::Aside)
+            && !self.is_leaving()
             && self.call_is_due(now)
             && let Some(asked) = self.call.take()
         {

@@ -27,6 +27,8 @@ pub(super) struct Stream {
     break_due: bool,
     /// The journal knows of this epoch.
     told: bool,
+    /// How many of those that are kept had expired before the next was published.
+    dead: u32,
     /// What the journal is writing, in order; their offsets follow `top`.
     #[expect(
         clippy::box_collection,
@@ -35,7 +37,7 @@ pub(super) struct Stream {
     pending: Option<Box<VecDeque<Pending>>>,
 }
 
-/// A publication and the moment it expires.
+/// A publication, and the moment at which it and all before it expire, unless there is another one by then.
 pub(super) struct Kept {
     publication: Publication,
     until: Instant,
@@ -59,6 +61,7 @@ impl Stream {
             version: None,
             break_due: false,
             told: false,
+            dead: 0,
             pending: None,
         }
     }
@@ -121,12 +124,15 @@ impl Stream {
         publication.offset = self.top + 1;
         publication.epoch = Some(self.epoch.clone());
 
+        self.begin_life(now);
         self.make_room(options.history.size, now);
         // Kept before it is delivered: if a delivery panicked, some might have it, and the offset is used.
+        let dead = self.dead;
         let evicted = if self.kept.len() >= options.history.size { self.pop_oldest() } else { None };
         self.push(Kept { publication: publication.clone(), until: after(now, options.history.ttl) });
         if let Err(refused) = deliver(Kind::Publication(publication)) {
             self.take_back(evicted);
+            self.dead = dead;
             return Err(refused);
         }
         if version > 0 {
@@ -180,7 +186,7 @@ impl Stream {
 
     /// Takes all publications out; offset, epoch and version stay.
     pub(super) fn clear(&mut self) -> VecDeque<Kept> {
-        self.bytes = 0;
+        (self.bytes, self.dead) = (0, 0);
         std::mem::take(&mut self.kept)
     }
 
@@ -213,9 +219,23 @@ impl Stream {
         }
     }
 
-    /// How many have expired, counted up to `limit`.
+    /// How many have expired, counted up to `limit`. As other servers have it, each publication renews the life of all:
+    /// what is kept of a channel goes when nothing has been published there for as long.
     fn expired(&self, now: Instant, limit: usize) -> usize {
-        self.kept.iter().take(limit).take_while(|kept| kept.until <= now).count()
+        let expired = if self.has_ended(now) { self.kept.len() } else { self.dead as usize };
+        expired.min(limit)
+    }
+
+    /// Whether nothing has been published for as long as it would be kept.
+    fn has_ended(&self, now: Instant) -> bool {
+        self.kept.back().is_none_or(|newest| newest.until <= now)
+    }
+
+    /// Before something is published: what has expired by then stays so.
+    fn begin_life(&mut self, now: Instant) {
+        if self.has_ended(now) {
+            self.dead = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
+        }
     }
 
     fn push(&mut self, kept: Kept) {
@@ -227,6 +247,7 @@ impl Stream {
     fn pop_oldest(&mut self) -> Option<Kept> {
         let kept = self.kept.pop_front()?;
         self.bytes -= kept.bytes();
+        self.dead = self.dead.saturating_sub(1);
         Some(kept)
     }
 

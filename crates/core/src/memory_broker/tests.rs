@@ -95,16 +95,20 @@ fn removing_and_expiring_keep_offset_and_epoch() {
         "pub p => 1a
          pub q @5 => 2a
          hist @9 => 2a p:1a q:2a
-         hist @10 => 2a q:2a
-         hist r @10 => 2a q:2a
-         sweep @10 => 1 streams 1 kept 0 keys 0 present
+         hist @14 => 2a p:1a q:2a
+         hist r @14 => 2a q:2a p:1a
+         sweep @14 => 1 streams 2 kept 0 keys 0 present
+         hist @15 => 2a
+         pub r @15 => 3a
+         hist @15 => 3a r:3a
+         sweep @15 => 1 streams 1 kept 0 keys 0 present
          clear
-         hist @11 => 2a
-         pub r @12 => 3a
-         hist @12 => 3a r:3a
-         sweep @22 => 1 streams 0 kept 0 keys 0 present
+         hist @16 => 3a
+         pub s @17 => 4a
+         hist @17 => 4a s:4a
+         sweep @27 => 1 streams 0 kept 0 keys 0 present
          clear #unknown
-         got => p:1a q:2a r:3a",
+         got => p:1a q:2a r:3a s:4a",
     );
 }
 
@@ -201,7 +205,7 @@ fn a_key_publishes_once() {
          pub q ix t5 @5 => 2a
          pub q iy t50 @5 => 3a
          sweep @9 => 1 streams 3 kept 2 keys 0 present
-         sweep @10 => 1 streams 2 kept 1 keys 0 present
+         sweep @10 => 1 streams 3 kept 1 keys 0 present
          sweep @55 => 1 streams 0 kept 0 keys 0 present",
     );
 }

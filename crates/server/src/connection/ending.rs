@@ -106,7 +106,7 @@ impl<C: Connection> Driver<C> {
     pub(super) fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Disconnect> {
         if let Phase::Draining(why) = &self.phase
             // Nobody waits for the authentication of who has not connected.
-            && (self.work.is_none() || self.client.is_none())
+            && (self.work.is_none() && self.held.is_none() || self.client.is_none())
             && self.outbox.is_idle()
             // Not yet rung, perhaps: the fan-out may still be on its way to this connection.
             && self.outbox.unread_publications() == 0

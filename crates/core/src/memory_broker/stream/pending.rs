@@ -53,12 +53,19 @@ impl Stream {
         } else if version > 0 && self.has_version(version, epoch) {
             return Begun::Suppressed(self.position());
         }
+        // How many would be kept without a bound: this one, and those before it that have not expired.
+        let newest = self.pending.as_ref().and_then(|pending| pending.back());
+        let live = match newest {
+            Some(newest) if newest.kept.until <= now => 0,
+            Some(newest) => newest.size,
+            None => self.kept.len() - self.expired(now, usize::MAX),
+        };
         publication.offset = self.top + self.pending.as_ref().map_or(0, |pending| pending.len() as u64) + 1;
         publication.epoch = Some(self.epoch.clone());
         Begun::Publish(Stored {
             publication,
             until: after(now, options.history.ttl),
-            size: options.history.size,
+            size: options.history.size.min(live + 1),
             forget_at: self.forget_at.unwrap_or(now),
             version_epoch: options.version_epoch.clone(),
             key: None,
@@ -90,6 +97,7 @@ impl Stream {
     ) -> Option<Arc<Cell>> {
         let Pending { kept, size, version_epoch, at, cell } = self.take_pending(offset)?;
         let publication = kept.publication.clone();
+        self.begin_life(at);
         self.make_room(size, at);
         if self.kept.len() >= size {
             self.pop_oldest();
