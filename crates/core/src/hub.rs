@@ -1,10 +1,12 @@
 use std::future::poll_fn;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::{BrokerError, Deliver, PublishOptions, Published};
 use crate::registry::Registry;
 use crate::router::{Interest, RouteError, Router};
+use crate::sync::{Mutex, order};
 use crate::{Broker, Budget, Channel, End, Fanout, Health, Kind, Lag, Log, Publication, Refused, Room};
 
 /// One node: its channels, its connections, and the broker that joins it with others.
@@ -39,7 +41,7 @@ impl Hub {
         budget: Arc<Budget>,
         registry: Arc<Registry>,
     ) -> Self {
-        let way = Arc::new(Way { router: router.clone() });
+        let way = Arc::new(Way::new(router.clone(), fanout.workers()));
         broker.start(way);
         Self(Arc::new(Inner {
             router,
@@ -174,6 +176,21 @@ impl std::fmt::Debug for Hub {
 /// The way from the broker to the logs. It holds no hub, which holds the broker.
 struct Way {
     router: Arc<dyn Router>,
+    /// Whose turn it is to append to a channel's logs, by its name. Where each worker has logs, two publishers must not
+    /// append to them in different orders; empty where there is one worker, and one log whose lock gives the order.
+    turns: Box<[Mutex<(), order::Turn>]>,
+    hasher: RandomState,
+}
+
+/// Channels that have a turn of their own, about: many times the cores that contend for them.
+const TURNS: usize = 64;
+
+impl Way {
+    fn new(router: Arc<dyn Router>, workers: usize) -> Self {
+        let turns = if workers > 1 { TURNS } else { 0 };
+        let turns = std::iter::repeat_with(Mutex::default).take(turns).collect();
+        Self { router, turns, hasher: RandomState::new() }
+    }
 }
 
 impl Deliver for Way {
@@ -188,16 +205,30 @@ impl Deliver for Way {
     }
 
     fn deliver(&self, channel: &Channel, kind: Kind, now: Instant) -> Result<(), Refused> {
+        let turn = self.hasher.hash_one(channel) as usize % self.turns.len().max(1);
+        let turn = self.turns.get(turn).map(Mutex::lock);
         let mut logs = Vec::with_capacity(1);
         self.router.route(channel, &kind, &mut logs);
         let entry = Arc::new(crate::Entry::new(kind));
-        for log in logs {
-            match log.append_entry(entry.clone(), now) {
-                // Ended between being found and now: it has no subscribers.
-                Ok(_) | Err(Refused::Ended) => {}
-                Err(refused) => return Err(refused),
+        // All or none: their windows may differ.
+        logs.iter().try_for_each(|log| log.takes(entry.weight() - entry.overhead()))?;
+        // One that has ended between being found and now has no subscribers.
+        let append = |log: &Arc<Log>| log.append_quietly(entry.clone(), now).ok();
+        // Nobody is woken, and no task of others runs or ends, under the lock.
+        if let [log] = &logs[..] {
+            let appended = append(log);
+            drop(turn);
+            appended.into_iter().for_each(|appended| appended.ring(log));
+        } else {
+            let appended: Vec<_> = logs.iter().map(append).collect();
+            drop(turn);
+            for (log, appended) in logs.iter().zip(appended) {
+                appended.into_iter().for_each(|appended| appended.ring(log));
             }
         }
         Ok(())
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

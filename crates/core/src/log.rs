@@ -204,6 +204,18 @@ impl Log {
     /// # Errors
     /// [`Refused`], and nothing was appended.
     pub fn append_entry(self: &Arc<Self>, entry: Arc<Entry>, now: Instant) -> Result<Position, Refused> {
+        let appended = self.append_quietly(entry, now)?;
+        let head = appended.head;
+        appended.ring(self);
+        Ok(head)
+    }
+
+    /// The same, but wakes nobody: that is to be done with what is returned.
+    pub(crate) fn append_quietly(
+        self: &Arc<Self>,
+        entry: Arc<Entry>,
+        now: Instant,
+    ) -> Result<Appended, Refused> {
         let weight = entry.weight();
         self.takes(weight - entry.overhead())?;
         let entry = entry.for_log();
@@ -227,8 +239,7 @@ impl Log {
             self.budget.enqueue(self, mark, since);
         }
         self.budget.enforce();
-        self.fanout.wake(self, wakes, more);
-        Ok(head)
+        Ok(Appended { head, wakes, more })
     }
 
     /// Whether an entry of `bytes` is small enough.
@@ -312,6 +323,22 @@ impl Log {
     /// Takes what wakes the next `most` of those who are to be woken, in order. Returns whether there are more.
     pub(crate) fn next_due(&self, most: usize, into: &mut Vec<Wake>) -> bool {
         self.state.lock().next_due(most, into)
+    }
+}
+
+/// That something was appended.
+pub(crate) struct Appended {
+    /// The position behind it.
+    head: Position,
+    wakes: Vec<Wake>,
+    /// There are more to be woken.
+    more: bool,
+}
+
+impl Appended {
+    /// Wakes who had read everything of the log.
+    pub(crate) fn ring(self, log: &Arc<Log>) {
+        log.fanout.wake(log, self.wakes, self.more);
     }
 }
 

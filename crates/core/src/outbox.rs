@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::call::{Call, Inquiry};
 use crate::log::{Behind, End, Log};
-use crate::{Backpressure, Disconnect, Health, Lag, SlimQueue, Subscription, Verdict};
+use crate::{Backpressure, Disconnect, Health, Lag, Position, SlimQueue, Subscription, Verdict};
 
 pub use batch::{Batch, Framing, HEADER};
 use batch::{Span, What};
@@ -120,8 +120,11 @@ pub enum Fill {
 pub enum Event {
     /// End at once.
     Abort,
-    /// Close, for this reason.
+    /// Close, for this reason: somebody asks for it.
     Close(Disconnect),
+    /// Close, for this reason, and write nothing more of what was published: a policy says so, or there is something that
+    /// cannot be told.
+    Cut(Disconnect),
     /// Tell the client of the node's health.
     Health(Health),
     /// Do what the application asks.
@@ -445,7 +448,7 @@ impl Outbox {
         match attached.policy.judge(&behind) {
             Verdict::End => self.end(lane, End::Behind(behind)),
             Verdict::Disconnect(why) => {
-                self.rare().events.push_back(Event::Close(why));
+                self.rare().events.push_back(Event::Cut(why));
                 return false;
             }
             // Nothing is skipped for who relies on offsets: its client recovers.
@@ -467,9 +470,9 @@ impl Outbox {
         }
     }
 
-    /// Whether a subscription has something to read.
-    pub fn is_behind(&self, lane: Lane) -> bool {
-        self.lanes.get(lane).is_some_and(|lane| lane.cursor.log().head() != lane.cursor.position())
+    /// Whether a subscription has read everything up to a place of its log, or is none any more.
+    pub fn has_read(&self, lane: Lane, to: &Position) -> bool {
+        self.lanes.get(lane).is_none_or(|lane| lane.cursor.position().sequence >= to.sequence)
     }
 
     /// Publications that the subscriptions have yet to read: what a connection that ends now has missed.

@@ -147,7 +147,7 @@ impl ExactRouter {
         let found = |logs: Option<&Logs>| match logs.and_then(|logs| logs.of(interest)) {
             Some(log) => Some(Some(log.clone())),
             None => {
-                let filtering = logs.map_or(0, Logs::filtering);
+                let filtering = logs.map_or(0, |logs| logs.filtering(interest.worker));
                 (filter.is_some() && filtering >= self.filters).then_some(None)
             }
         };
@@ -180,9 +180,9 @@ impl Logs {
         self.iter().find(|log| log.worker() == interest.worker && log.filter() == interest.filter.as_ref())
     }
 
-    /// How many filter.
-    fn filtering(&self) -> usize {
-        self.iter().filter(|log| log.filter().is_some()).count()
+    /// How many of a worker's filter.
+    fn filtering(&self, worker: usize) -> usize {
+        self.iter().filter(|log| log.worker() == worker && log.filter().is_some()).count()
     }
 
     /// Adds a log, and returns what is to be dropped under no lock.

@@ -11,6 +11,7 @@ mod subscriptions;
 mod times;
 mod tracks;
 mod turn;
+mod work;
 mod writing;
 
 use std::future::Future;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use tidegate_core::call::Call;
 use tidegate_core::outbox::{Event, Outbox, Stall};
 use tidegate_core::protocol::{Action, Push, Session};
 use tidegate_core::registry::Registration;
@@ -36,11 +36,11 @@ use crate::workers::Served;
 use contained::caught;
 use prolonging::Life;
 use reading::{Ahead, Rate};
-use requests::Step;
 use subscriptions::Subscriptions;
 use times::Times;
 pub(crate) use turn::Floods;
 use turn::Turn;
+use work::{Asked, Chore, Errand, Waiting, Work};
 
 /// Serves one connection until it is gone: reads and does requests, writes what its outbox holds, and keeps
 /// its deadlines. To be spawned on the runtime of `worker`.
@@ -150,38 +150,6 @@ struct Coming {
     /// Kept until it asks to connect.
     peer: Option<Box<Peer>>,
 }
-
-/// What is being done, up to what comes of it.
-type Work = Pin<Box<dyn Future<Output = Step> + Send>>;
-
-/// What a piece of work is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Errand {
-    /// Something that others wait for.
-    Request,
-    /// A request that changes nothing of the connection: what the application asks for goes beside it.
-    Aside,
-    /// To tell the application that the client has connected: it is not cancelled.
-    Greeting,
-}
-
-/// What waits for its turn.
-enum Waiting {
-    /// A request, until the replies before it are on their way.
-    Request(Request),
-    /// A request that is being done [aside](Errand::Aside), until what the application asks for is done.
-    Work(Work),
-}
-
-/// What the application asks for.
-struct Asked {
-    call: Call,
-    /// Until when it waits for what is to go before it.
-    until: Option<Instant>,
-}
-
-/// Something that is to be told to others.
-type Chore = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// How a connection lives, and ends. Reasons are boxed: most of its time it has none.
 enum Phase {
@@ -403,6 +371,19 @@ impl<C: Connection> Driver<C> {
                 }
             }
         }
+        if let Some(waiting) = &mut self.held
+            && let Waiting::Work(work) = &mut **waiting
+        {
+            match caught(|| work.as_mut().poll(cx)) {
+                Ok(Poll::Pending) => {}
+                Ok(Poll::Ready(step)) => **waiting = Waiting::Step(step),
+                Err(panic) => {
+                    tracing::error!(client = self.id(), %panic, "closing: a request has panicked");
+                    self.close(INTERNAL, now);
+                    return Ok(true);
+                }
+            }
+        }
         if (self.work.is_none() || self.errand == Errand::Aside)
             && !self.is_leaving()
             && self.call_is_due(now)
@@ -482,6 +463,7 @@ impl<C: Connection> Driver<C> {
                 self.phase = Phase::Draining(Box::new(why));
             }
             Event::Close(why) => self.part(why, now),
+            Event::Cut(why) => self.close(why, now),
             Event::Inquiry(inquiry) => inquiry.answer(self.report(now)),
             // Nothing follows the last words.
             Event::Health(_) | Event::Call(_) if self.is_leaving() => {}
@@ -554,7 +536,7 @@ impl<C: Connection> Driver<C> {
             Phase::Live => self.session.deadline(),
             Phase::Draining(_) => None,
         };
-        let call = self.call.as_ref().and_then(|asked| asked.until);
+        let call = self.call.as_ref().and_then(|asked| asked.until).map(|(until, _)| until);
         let deadlines =
             [phase, call, self.stall_deadline(), self.reading_deadline(), self.expires(), self.upkeep_at()];
         if let Some(next) = deadlines.into_iter().flatten().min()

@@ -169,11 +169,16 @@ impl Builder {
     /// It concerns connections that are [movable](tidegate_core::transport::Connection::is_movable): WebSockets without TLS,
     /// and those in memory. Others, and whatever is no connection, stay with the runtime that runs the server.
     ///
-    /// To be said before [`Builder::router`]. What hooks and authenticators do, they do where their connection is served.
+    /// To be said before [`Builder::router`]. What hooks and authenticators do, they do where their connection is served;
+    /// what they spawn there ends with the server.
     ///
     /// # Errors
     /// The system's: it gives no threads.
+    ///
+    /// # Panics
+    /// If there is a router already, which would not know of them.
     pub fn workers(mut self, count: usize) -> io::Result<Self> {
+        assert!(self.router.is_none(), "workers are to be said before the router");
         self.threads = Threads::start(count)?;
         self.fanout = Fanout::for_workers(1 + count);
         Ok(self)

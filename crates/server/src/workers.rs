@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::runtime::{Handle, Runtime};
 use tokio_util::task::TaskTracker;
@@ -15,6 +16,9 @@ use crate::roster::Roster;
 
 /// The one on the runtime that runs the server, as the fan-out calls it.
 pub(crate) const MAIN: usize = 0;
+
+/// How long others wait for a worker's turns. 10 ms: some thousand connections' turns.
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Who serves connections: one on the runtime that runs the server, and perhaps others, each with a runtime of its own.
 ///
@@ -110,14 +114,18 @@ impl Workers {
         worker.expect("there is one").serve()
     }
 
-    /// Until everybody who is awake has had a turn, whoever serves him.
+    /// Until everybody who is awake has had a turn, whoever serves him; but a worker whose thread does not get on is not
+    /// waited for any longer than [`PATIENCE`].
     pub(crate) async fn all_others(&self) {
         all_others().await;
         let others: Vec<_> = self.runtimes().map(|runtime| runtime.spawn(all_others())).collect();
-        for other in others {
-            // It is cancelled where the server has stopped.
-            let _ = other.await;
-        }
+        let all = async {
+            for other in others {
+                // It is cancelled where the server has stopped.
+                let _ = other.await;
+            }
+        };
+        let _ = tokio::time::timeout(PATIENCE, all).await;
     }
 }
 

@@ -22,6 +22,11 @@ pub enum Due {
 }
 
 impl Stall {
+    /// When it began.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// One that begins.
     pub fn new(now: Instant) -> Self {
         Self { since: now, judged: now, taken: 0 }

@@ -229,7 +229,7 @@ impl Bench {
     fn event(&mut self, event: &Event) {
         let text = match event {
             Event::Abort => "abort".into(),
-            Event::Close(why) => format!("close {}", why.code),
+            Event::Close(why) | Event::Cut(why) => format!("close {}", why.code),
             Event::Health(health) => format!("{health:?}").to_lowercase(),
             Event::Call(_) => "call".into(),
             Event::Inquiry(_) => "inquiry".into(),

@@ -94,7 +94,7 @@ impl Outbox {
                 Verdict::End => Way::End,
                 Verdict::Disconnect(why) => {
                     // It is not read any further: what is left is the connection's loss.
-                    rare.get_or_insert_default().events.push_back(Event::Close(why));
+                    rare.get_or_insert_default().events.push_back(Event::Cut(why));
                     return false;
                 }
             };
@@ -139,7 +139,7 @@ impl Outbox {
                 }
             }
             if let Some(why) = batch.take_closing() {
-                rare.get_or_insert_default().events.push_back(Event::Close(why));
+                rare.get_or_insert_default().events.push_back(Event::Cut(why));
                 return false;
             }
         }

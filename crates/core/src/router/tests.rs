@@ -197,15 +197,16 @@ fn each_worker_has_logs_of_its_own() {
         assert_eq!(read(all), "a b");
     }
     assert_eq!((read(&mut filters), read(&mut filters_there)), ("b".into(), "b".into()));
-    // Filters of all workers have one bound, and logs of those who want everything none.
-    let (whole, _over) = router.reader_of(0, Some(filter("c")));
+    // Filters of each worker have a bound, and logs of those who want everything none.
+    let (_, _second) = router.reader_of(0, Some(filter("c")));
+    let (whole, _over) = router.reader_of(0, Some(filter("d")));
     assert!(Arc::ptr_eq(&whole, &other));
     let mut subscribers = 0;
     router.visit(&mut |_, figures| subscribers += figures.subscribers);
-    assert_eq!(subscribers, 6);
+    assert_eq!(subscribers, 7);
     drop((of_one, of_one_too));
     assert_eq!(router.deliver(publication("a")), 1, "one of those who filter wants it no more");
     assert_eq!(read(&mut of_none), "a");
-    drop((of_none, _over, filters, filters_there));
+    drop((of_none, _over, _second, filters, filters_there));
     assert!(!router.is_live(&channel()));
 }

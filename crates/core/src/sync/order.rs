@@ -35,12 +35,14 @@ places! {
     StreamMap = 2;
     /// A stream.
     Stream = 3;
+    /// Whose turn it is to append to a channel's logs.
+    Turn = 4;
     /// A shard's map of logs.
-    LogMap = 4;
+    LogMap = 5;
     /// A log. Nothing is taken under it.
-    Log = 5;
+    Log = 6;
     /// Any other: taken under nothing of the router's, and nothing is taken under it.
-    Leaf = 6;
+    Leaf = 7;
 }
 
 /// Says that the thread holds a lock, for as long as it lives.

@@ -13,9 +13,10 @@ use tidegate_core::request::{ConnectRequest, Connected, Response, SubscribeReque
 use tidegate_core::transport::Connection;
 use tidegate_core::{Channel, Client, ClientInfo, Disconnect, Identity, SubscribeGrant};
 
+use super::Driver;
 use super::requests::Step;
 use super::subscribing::{By, Made, Wanted};
-use super::{Driver, Errand};
+use super::work::Errand;
 use crate::settings::DuplicateUser;
 use crate::time::{ttl, unix_millis};
 

@@ -11,7 +11,8 @@ use tidegate_core::transport::Connection;
 use super::contained::contained;
 use super::life::forget;
 use super::subscriptions::Held;
-use super::{CLOSED, Driver, Errand, Phase};
+use super::work::Errand;
+use super::{CLOSED, Driver, Phase};
 use crate::app::App;
 use crate::time::now;
 
@@ -44,9 +45,7 @@ impl<C: Connection> Driver<C> {
             return;
         }
         tracing::debug!(client = self.id(), code = why.code, reason = %why.reason, "closing");
-        self.outbox.give_up();
-        self.app.meters.missed(&self.outbox.take_losses());
-        self.subscriptions.detach(&mut self.outbox);
+        self.cut_off();
         self.close_tracks(why.code);
         if why.code == CLOSED.code {
             // The code of a connection that is just gone. Said to an SDK, it would be another reason than a broken one.
@@ -59,6 +58,13 @@ impl<C: Connection> Driver<C> {
             self.farewell(&why);
         }
         self.phase = Phase::Closing(Box::new(why), now + self.app.settings().close_timeout);
+    }
+
+    /// Writes nothing more of what was published, and counts what of it was not read.
+    pub(super) fn cut_off(&mut self) {
+        self.outbox.give_up();
+        self.app.meters.missed(&self.outbox.take_losses());
+        self.subscriptions.detach(&mut self.outbox);
     }
 
     /// It is to go: nothing that it or the application asks for is done any more.
@@ -161,7 +167,7 @@ impl<C: Connection> Driver<C> {
         }
         self.app.meters.missed(&self.outbox.take_losses());
         // What it still asked for is cancelled: nobody waits for the answer.
-        self.ahead = None;
+        (self.ahead, self.held, self.call) = (None, None, None);
         self.keep_greeting();
         self.subscriptions.detach(&mut self.outbox);
         let held = self.subscriptions.take();

@@ -168,6 +168,9 @@ impl<C: Connection> Driver<C> {
         let Some(code) = code.filter(|_| !self.is_closing()) else { return Err(self.reason(CLOSED)) };
         // The client closes: answer its close frame (RFC 6455 §5.5.1), and do not wait.
         self.deaf = true;
+        if self.is_leaving() {
+            self.cut_off();
+        }
         self.farewell(&Disconnect { code, reason: "".into() });
         self.phase = Phase::Closing(Box::new(self.reason(CLOSED)), now + self.app.settings().close_timeout);
         Ok(())

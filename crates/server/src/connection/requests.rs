@@ -15,7 +15,8 @@ use super::connecting::CHANNEL_LIMIT;
 use super::ending::LAST_READ;
 use super::questions::{history, presence, publish, refusal};
 use super::subscribing::{By, INSUFFICIENT_STATE, Wanted};
-use super::{Driver, EXPIRED, Errand, Phase, Waiting};
+use super::work::{Errand, Waiting};
+use super::{Driver, EXPIRED, Phase};
 use crate::time::ttl;
 
 /// What a piece of work came to, for the connection to go on with.
@@ -236,19 +237,24 @@ impl<C: Connection> Driver<C> {
     pub(super) fn call_is_due(&mut self, now: Instant) -> bool {
         let Some(asked) = &mut self.call else { return false };
         let Call::Unsubscribe { channel, .. } = &asked.call else { return true };
-        let behind = self.subscriptions.lane(channel).is_some_and(|lane| self.outbox.is_behind(lane));
-        !behind || *asked.until.get_or_insert(now + LAST_READ) <= now
+        let Some(lane) = self.subscriptions.lane(channel) else { return true };
+        // While the socket takes nothing, they wait together.
+        let since = self.stalled.as_ref().map_or(now, |stall| stall.since());
+        let head = || self.outbox.log(lane).map(|log| log.head()).unwrap_or_default();
+        let (until, to) = *asked.until.get_or_insert_with(|| (since + LAST_READ, head()));
+        self.outbox.has_read(lane, &to) || until <= now
     }
 
     /// Begins what waits, or goes on with it, if it has to wait no longer.
     pub(super) fn begin_waiting(&mut self, now: Instant) -> bool {
         let due = |waiting: &mut Box<Waiting>| match **waiting {
             Waiting::Request(_) => !self.outbox.holds_replies(),
-            Waiting::Work(_) => true,
+            Waiting::Work(_) | Waiting::Step(_) => true,
         };
         match self.held.take_if(due).map(|waiting| *waiting) {
             Some(Waiting::Request(request)) => self.request(request, now),
             Some(Waiting::Work(work)) => (self.work, self.errand) = (Some(work), Errand::Aside),
+            Some(Waiting::Step(step)) => self.step(step, now),
             None => return false,
         }
         true

@@ -89,7 +89,7 @@ impl World {
             Poll::Pending => self.output[i].push('|'),
             Poll::Ready(Fill::Event(event)) => {
                 let event = match event {
-                    Event::Close(why) => format!("<close {}>", why.code),
+                    Event::Close(why) | Event::Cut(why) => format!("<close {}>", why.code),
                     Event::Ended(_, end) => format!("<{end:?}>"),
                     other => format!("<{other:?}>"),
                 };

@@ -68,7 +68,7 @@ impl Desk {
                 Event::Ended(lane, _) => {
                     format!("ended {}", self.lanes.iter().position(|of| *of == lane).unwrap())
                 }
-                Event::Close(why) => format!("close {}", why.code),
+                Event::Close(why) | Event::Cut(why) => format!("close {}", why.code),
                 other => format!("{other:?}"),
             }),
             Poll::Ready(Fill::Batch) => {

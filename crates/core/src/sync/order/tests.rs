@@ -21,6 +21,11 @@ fn locks_are_taken_in_their_order_only() {
     check::<KeyCell, Stream>(true);
     check::<StreamMap, Stream>(true);
     check::<Stream, LogMap>(true);
+    check::<Stream, Turn>(true);
+    check::<Turn, LogMap>(true);
+    check::<Turn, Leaf>(true);
+    check::<Log, Turn>(false);
+    check::<Turn, Turn>(false);
     check::<LogMap, Log>(true);
     check::<Stream, Leaf>(true);
     check::<Stream, StreamMap>(false);
