@@ -66,7 +66,7 @@ fn read(reader: &mut Reader, subscribed: &Subscribed, entries: &[Kind], from: u6
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(fill) = outbox.poll_fill(&mut cx, 1 << 16, &mut batch) {
         match fill {
-            Fill::Event(Event::Close(why)) => return Some(why),
+            Fill::Event(Event::Cut(why)) => return Some(why),
             Fill::Event(event) => panic!("{event:?}"),
             Fill::Batch => {}
         }

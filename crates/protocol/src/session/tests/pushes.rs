@@ -106,7 +106,7 @@ fn written(encoding: Encoding, query: &str, subscribed: &Subscribed, entries: &[
         match outbox.poll_fill(&mut cx, 65536, &mut batch) {
             Poll::Pending => return lines.join("\n"),
             // The connection reads no further.
-            Poll::Ready(Fill::Event(Event::Close(why))) => {
+            Poll::Ready(Fill::Event(Event::Cut(why))) => {
                 lines.push(why.to_string());
                 return lines.join("\n");
             }
