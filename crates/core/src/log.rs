@@ -13,7 +13,7 @@ use crate::fanout::Fanout;
 use crate::outbox::Wake;
 use crate::router::Interest;
 use crate::sync::{Mutex, order};
-use crate::{Channel, Entry, Filter, Kind, Position, Window};
+use crate::{Channel, Entry, Filter, Kind, Position, Publication, Window};
 
 pub use cursor::{Cause, Cursor, Gap};
 pub(crate) use cursor::{Fetched, Run};
@@ -240,6 +240,12 @@ impl Log {
         }
         self.budget.enforce();
         Ok(Appended { head, wakes, more })
+    }
+
+    /// Says what was published last before the log began, according to the channel's history: if the next publication may
+    /// be a patch, it is one of that, for subscribers who have that. Nothing, where something was appended already.
+    pub fn seed(&self, last: &Publication) {
+        self.state.lock().seed(last, &self.budget);
     }
 
     /// Whether an entry of `bytes` is small enough.

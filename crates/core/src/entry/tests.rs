@@ -65,6 +65,25 @@ fn a_patch_is_made_against_the_publication_before() {
     check(vec![delta("a"), Kind::Break, delta("b"), delta("c")], "- - b");
 }
 
+/// What history says of the time before the log counts for the first publication, and only for that.
+#[test]
+fn a_new_log_may_know_what_was_published_before() {
+    let budget = Budget::new(0);
+    let publication = |data: &str, delta: bool| Publication { delta, ..Publication::new(data.to_owned()) };
+    for (data, delta_before, expected) in [("a", true, "a b"), ("a", false, "- b")] {
+        let log = log(&budget);
+        let mut reader = Reader::new(&log).unwrap();
+        log.seed(&publication(data, delta_before));
+        log.append(delta("b"), Instant::now()).unwrap();
+        log.seed(&publication("late", true));
+        log.append(delta("c"), Instant::now()).unwrap();
+        assert_eq!(bases(&mut reader), expected);
+    }
+    let empty = log(&budget);
+    empty.seed(&publication("a", true));
+    assert_eq!(budget.used(), 0, "nobody reads it");
+}
+
 #[test]
 fn each_log_patches_against_what_it_has_itself() {
     let budget = Budget::new(0);

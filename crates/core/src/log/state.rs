@@ -165,6 +165,16 @@ impl State {
         None
     }
 
+    /// Keeps `publication`'s payload for the next one's patch, if nothing has been appended yet.
+    pub(super) fn seed(&mut self, publication: &Publication, budget: &Budget) {
+        let (data, offset) = (&publication.data, publication.offset);
+        let new = self.head.sequence == 0 && self.last.is_none();
+        if new && publication.delta && self.subscribers > 0 && budget.has_room(data.len()) {
+            budget.add(data.len());
+            self.last = Some(Base { data: data.clone(), offset });
+        }
+    }
+
     /// Appends an entry of `weight` bytes and trims to `window`, never the newest entry.
     pub(super) fn append(
         &mut self,

@@ -164,6 +164,12 @@ impl<C: Connection> Driver<C> {
             ..Default::default()
         };
         let recover = wanted.recover.as_ref().filter(|_| grant.recoverable);
+        let newest = if grant.cache { history.publications.first() } else { history.publications.last() };
+        if let Some(newest) = newest.filter(|newest| subscribed.delta && newest.offset == history.top.offset)
+            && let Some(log) = self.outbox.log(lane)
+        {
+            log.seed(newest);
+        }
         if let Some(recover) = recover {
             let limit = self.app.settings().recovery_limit;
             recovery(&mut subscribed, recover, grant.cache, wanted.filter(), history, limit);

@@ -35,6 +35,7 @@ use tower::ServiceExt;
 /// - `a< {…}` is what it reads next: ids of clients are `A`, `B`…, epochs `E`; versions are left out.
 /// - `a< end 3501 bad request` is how its connection ends, `a< -` that nothing comes.
 /// - `api METHOD {…} => {…}` is a request to the API, and its reply.
+/// - `wait` lets everybody do what there is to be done.
 async fn check(flags: &str, script: &str) {
     for encoding in [Encoding::Json, Encoding::Protobuf] {
         let mut play = Play::start(&config(flags), encoding);
@@ -95,7 +96,9 @@ impl Play {
 
     async fn line(&mut self, line: &str) {
         let at = format!("{:?}: {line}", self.encoding);
-        if let Some(request) = line.strip_prefix("api ") {
+        if line == "wait" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        } else if let Some(request) = line.strip_prefix("api ") {
             let (method, rest) = request.split_once(' ').expect("api METHOD {…} => {…}");
             let (body, expected) = rest.split_once(" => ").expect("api METHOD {…} => {…}");
             let said = self.api(method, body).await;

@@ -265,3 +265,27 @@ async fn a_cache_without_what_is_wanted_is_not_recovered() {
     )
     .await;
 }
+
+/// A client that got the newest with its reply has what the next is a patch of, though nobody was subscribed before.
+#[tokio::test(start_paused = true)]
+async fn the_first_publication_after_a_recovered_one_is_a_patch() {
+    let text = "a document that is long enough to be worth a patch, and changes in one place only: ";
+    for mode in ["", " +force_recovery_mode=cache"] {
+        let flags = format!(
+            "+history_size=5 +history_ttl=60s +force_recovery +allow_subscribe_for_client +delta_publish \
+             +allowed_delta_types=fossil{mode}"
+        );
+        let publish = |n: u8, offset: u8| {
+            format!(
+                "api publish {{\"channel\":\"x\",\"data\":\"{text}{n}\"}} => {{\"result\":{{\"offset\":{offset},\"epoch\":\"E\"}}}}"
+            )
+        };
+        let script = format!(
+            "{}\na: ann\na> {{\"id\":2,\"subscribe\":{{\"channel\":\"x\",\"recover\":true,\"delta\":\"fossil\"}}}}\nwait\n{}\n{}",
+            publish(0, 1),
+            publish(1, 2),
+            publish(2, 3),
+        );
+        assert_eq!(super::patches(&flags, &script).await, [[true, true], [true, true]], "{mode}");
+    }
+}
