@@ -131,19 +131,9 @@ impl Log {
         Self::build(Interest::channel(channel), window, fanout, budget, None)
     }
 
-    /// The same, telling `owner` when the last subscriber has left.
-    pub fn owned(
-        channel: Channel,
-        window: Window,
-        fanout: Arc<Fanout>,
-        budget: Arc<Budget>,
-        owner: Weak<dyn Owner>,
-    ) -> Arc<Self> {
-        Self::build(Interest::channel(channel), window, fanout, budget, Some(owner))
-    }
-
     /// The same, for subscribers with this interest: served by its worker, and wanting only what matches its filter, if
-    /// it has one. Whoever appends judges that: no code of others runs under a log's lock.
+    /// it has one. Whoever appends judges that: no code of others runs under a log's lock. It tells `owner` when the last
+    /// subscriber has left.
     pub fn of(
         interest: Interest,
         window: Window,

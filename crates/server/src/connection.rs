@@ -33,7 +33,7 @@ use crate::roster::{Roster, Seat};
 use crate::time::now;
 use crate::wheel::Timer;
 use crate::workers::Served;
-use contained::caught;
+use contained::{Panic, caught};
 use prolonging::Life;
 use reading::{Ahead, Rate};
 use subscriptions::Subscriptions;
@@ -364,9 +364,8 @@ impl<C: Connection> Driver<C> {
                     return Ok(true);
                 }
                 Err(panic) => {
-                    tracing::error!(client = self.id(), %panic, "closing: a request has panicked");
                     (self.work, self.errand) = (None, Errand::Request);
-                    self.close(INTERNAL, now);
+                    self.request_panicked(&panic, now);
                     return Ok(true);
                 }
             }
@@ -378,8 +377,8 @@ impl<C: Connection> Driver<C> {
                 Ok(Poll::Pending) => {}
                 Ok(Poll::Ready(step)) => **waiting = Waiting::Step(step),
                 Err(panic) => {
-                    tracing::error!(client = self.id(), %panic, "closing: a request has panicked");
-                    self.close(INTERNAL, now);
+                    self.held = None;
+                    self.request_panicked(&panic, now);
                     return Ok(true);
                 }
             }
@@ -395,6 +394,12 @@ impl<C: Connection> Driver<C> {
         let read = self.poll_read(cx, now, turn)?;
         self.resting = !read && self.has_nothing_to_do();
         Ok(read)
+    }
+
+    /// What panicked is not polled again by now.
+    fn request_panicked(&mut self, panic: &Panic, now: Instant) {
+        tracing::error!(client = self.id(), %panic, "closing: a request has panicked");
+        self.close(INTERNAL, now);
     }
 
     /// Whether it is as [`Driver::resting`] says.

@@ -110,19 +110,12 @@ impl<C: Connection> Driver<C> {
 
     /// Goes from phase to phase of the end; ready when it is there.
     pub(super) fn finish(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Disconnect> {
-        if let Phase::Draining(why) = &self.phase
-            // Nobody waits for the authentication of who has not connected.
-            && (self.work.is_none() && self.held.is_none() || self.client.is_none())
+        // Nobody waits for the authentication of who has not connected.
+        let busy = (self.work.is_some() || self.held.is_some()) && self.client.is_some();
+        if let Phase::Draining(why) | Phase::Parting(why, _) = &self.phase
+            && (!busy || self.is_leaving())
             && self.outbox.is_idle()
             // Not yet rung, perhaps: the fan-out may still be on its way to this connection.
-            && self.outbox.unread_publications() == 0
-        {
-            let why = (**why).clone();
-            self.close(why, now);
-            cx.waker().wake_by_ref();
-        }
-        if let Phase::Parting(why, _) = &self.phase
-            && self.outbox.is_idle()
             && self.outbox.unread_publications() == 0
         {
             let why = (**why).clone();
